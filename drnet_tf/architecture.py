@@ -37,8 +37,8 @@ class DRNetConfig:
         recalibration: "gumbel_softmax", or the ablations "softmax" (no noise) and "none".
         mean, deviation: of each colour channel on the 0..255 scale; the model normalizes by them.
         node_inputs: for each node the two indices it reads, 0 and 1 being the cell's inputs and
-            n + 2 its node n. Drawn from `seed` where not given, and stored from then on.
-        seed: of the draw of `node_inputs`.
+            n + 2 its node n. Drawn from `connection_seed` where not given, and stored from then on.
+        connection_seed: of the draw of `node_inputs`.
 
     Raises:
         ValueError: a field has no meaning; the message names the field and what is allowed.
@@ -56,7 +56,7 @@ class DRNetConfig:
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
     node_inputs: tuple[tuple[int, int], ...] = ()
-    seed: int = 0
+    connection_seed: int = 0
 
     def __post_init__(self):
         for name, least in (("image_size", 8), ("classes", 2), ("cells", 1), ("channels", 2)):
@@ -78,7 +78,7 @@ class DRNetConfig:
         object.__setattr__(self, "branches", tuple(self.branches))
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "deviation", tuple(float(v) for v in self.deviation))
-        inputs = self.node_inputs or draw_node_inputs(self.nodes, self.seed)
+        inputs = self.node_inputs or draw_node_inputs(self.nodes, self.connection_seed)
         object.__setattr__(self, "node_inputs", tuple((int(a), int(b)) for a, b in inputs))
         _require(
             len(self.node_inputs) == self.nodes

@@ -1,0 +1,50 @@
+"""How every command line of the project starts and ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from drnet_tf.errors import UserError
+
+INTERRUPTED = 130
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and calls `main`.
+
+    A `UserError`, or a file that cannot be read or written, ends the process with one line and
+    exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130. Anything else is a
+    defect and shows its traceback.
+    """
+    # The line that says what to do should not drown in the start-up notes of TensorFlow.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.WARNING)
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise UserError(f"unexpected argument {arguments[1]!r}; options begin with --")
+            main()
+        except (UserError, OSError) as error:
+            sys.exit(f"error: {one_line(error)}")
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, OSError) as error:
+        sys.exit(f"error: {one_line(error)} (--help lists the flags)")

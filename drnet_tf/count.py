@@ -1,0 +1,97 @@
+"""Counts every registered model and puts the paper's figures beside: `python -m drnet_tf.count`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from drnet_tf.architecture import DRNetConfig
+from drnet_tf.command_line import run
+from drnet_tf.cost import cost_table
+from drnet_tf.layers.branches import Cost
+from drnet_tf.models.variants import list_models, model_config
+
+MILLION = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperCount:
+    """Parameters and multiply-accumulates in millions, None where the paper has none."""
+
+    params: float | None = None
+    macs: float | None = None
+
+
+#: Tables 1 and 3. The row for ImageNet follows from "351 M, 27.63% less".
+PAPER = {
+    "drnet_s.cifar10": PaperCount(0.57, 84.65),
+    "drnet_m.cifar10": PaperCount(1.86, 267.3),
+    "drnet_l.cifar10": PaperCount(4.41, 603.1),
+    "drnet_l.imagenet": PaperCount(None, 485.0),
+}
+WITHOUT_ROUTER = PaperCount(0.46, 77.34)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A counted network beside the paper's figures."""
+
+    label: str
+    config: DRNetConfig
+    paper: PaperCount
+
+
+def rows() -> list[Row]:
+    """Every registered model, and the paper's ablation of DRNet(S) without RouterNet."""
+
+    def row(name: str, label: str, paper: PaperCount, **overrides: Any) -> Row:
+        return Row(label, model_config(name, **overrides), paper)
+
+    ablation = "drnet_s.cifar10"
+    return [
+        row(ablation, f"{ablation} router=none", WITHOUT_ROUTER, router="none"),
+        *(row(name, name, PAPER.get(name, PaperCount())) for name in list_models()),
+    ]
+
+
+def count(config: DRNetConfig) -> Cost:
+    """Trainable parameters and multiply-accumulates, all branches, no auxiliary head."""
+    return cost_table(config).total
+
+
+def deviation(counted: float, paper: float | None) -> str:
+    """How far a count is from the paper's, in percent of the latter."""
+    return "" if paper is None else f"{100 * (counted - paper) / paper:+.1f}"
+
+
+def table(counted_rows: list[Row]) -> Table:
+    """One line a network."""
+    result = Table(title="Counted here and in the paper; deviation in percent", box=box.SIMPLE_HEAD)
+    result.add_column("model", no_wrap=True)
+    for heading in ("params (M)", "paper", "%", "MACs (M)", "paper", "%"):
+        result.add_column(heading, justify="right", no_wrap=True)
+    for row in counted_rows:
+        cost = count(row.config)
+        params, macs = cost.params / MILLION, cost.macs / MILLION
+        result.add_row(
+            row.label,
+            f"{params:.3f}",
+            "" if row.paper.params is None else f"{row.paper.params:.2f}",
+            deviation(params, row.paper.params),
+            f"{macs:.2f}",
+            "" if row.paper.macs is None else f"{row.paper.macs:.2f}",
+            deviation(macs, row.paper.macs),
+        )
+    return result
+
+
+def main() -> None:
+    Console().print(table(rows()))
+
+
+if __name__ == "__main__":
+    run(main)

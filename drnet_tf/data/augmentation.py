@@ -1,0 +1,53 @@
+"""What is done to training images, as a value.
+
+The description is apart from the operations: `crop_flip_cutout` and `autoaugment` carry it out in
+tf.data, `in_memory` on the accelerator. This file needs no TensorFlow.
+"""
+
+from dataclasses import dataclass
+
+AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")
+
+# Mean pixel of the CIFAR-10 training images, red, green, blue in 0..255.
+CIFAR10_MEAN = (125.3, 123.0, 113.9)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a training image, applied in this order.
+
+    Attributes:
+      random_resized_crop: cut out 8% to 100% of the area at an aspect ratio of 3/4 to 4/3 and
+        resize it to the image size (ImageNet); otherwise images are resized whole, or centre
+        cropped if they are not square.
+      autoaugment: None, "cifar10" or "imagenet": the published AutoAugment policy.
+      flip: mirror left to right with probability one half.
+      crop_padding: pixels of black padding on each side, from which the image is cropped at random
+        (the image shifts by up to that many pixels).
+      cutout: side in pixels of a square that is erased around a random centre; at a border only
+        the part inside the image is.
+      fill: the value of erased pixels, red, green and blue in 0..255; the mean of the data, so
+        that a normalized image is zero there.
+
+    Raises:
+      ValueError: a size is negative, the policy is unknown or `fill` has not three values.
+    """
+
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+    autoaugment: str | None = None
+    random_resized_crop: bool = False
+    fill: tuple[float, float, float] = CIFAR10_MEAN
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "cutout"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if self.autoaugment is not None and self.autoaugment not in AUTOAUGMENT_POLICIES:
+            raise ValueError(
+                f"autoaugment must be None or one of {AUTOAUGMENT_POLICIES}, "
+                f"got {self.autoaugment!r}."
+            )
+        if len(self.fill) != 3:
+            raise ValueError(f"fill must be three values in 0..255, got {self.fill!r}.")

@@ -1,0 +1,203 @@
+"""tf.data pipelines: batches of float32 pixels 0..255, for training and for evaluation.
+
+A set that fits is decoded once and stays in memory with the `Dataset`; an epoch is then a
+permutation of its indices. A larger one is read from its files in shuffled order through a shuffle
+buffer of undecoded records. Either way the batches of an epoch, their order and their augmentation
+are a function of (seed, epoch) alone, and skipped batches are never decoded.
+"""
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from drnet_tf.data.augmentation import Augmentation
+from drnet_tf.data.autoaugment import autoaugment
+from drnet_tf.data.catalogue import Dataset
+from drnet_tf.data.crop_flip_cutout import cutout, random_crop_and_flip
+from drnet_tf.data.decoding import decode, random_resized_crop, whole_or_centre
+from drnet_tf.data.errors import DataError
+from drnet_tf.data.order import epoch_order, epoch_seed
+from drnet_tf.data.reading import (
+    LARGEST_SET_IN_MEMORY,
+    decoded_split,
+    examples,
+    fits_in_memory,
+    records,
+)
+
+_LARGEST_BUFFERED_BYTES = 2**31
+_SHUFFLE_BUFFER = 10_000
+_FILES_AT_ONCE = 16
+
+
+def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    """Returns the number of full training batches in an epoch.
+
+    Raises:
+      DataError: not even one batch is full.
+    """
+    if batch_size < 1:
+        raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
+    steps = dataset.num_examples["train"] // batch_size
+    if not steps:
+        raise DataError(
+            f"The batch size {batch_size} is larger than the train split of {dataset.name}: use at "
+            f"most {dataset.num_examples['train']}."
+        )
+    return steps
+
+
+def training_batches(
+    dataset: Dataset,
+    *,
+    image_size: int,
+    batch_size: int,
+    augmentation: Augmentation,
+    seed: int,
+    epoch: int,
+    skip_batches: int = 0,
+) -> tf.data.Dataset:
+    """Returns one epoch of full batches, shuffled and augmented.
+
+    Args:
+      dataset: its "train" split is read.
+      image_size: height and width that images are brought to.
+      batch_size: images a batch; what is left at the end of an epoch is dropped.
+      augmentation: what happens to the images.
+      seed: of the whole training.
+      epoch: from 0; each has its own order and augmentation.
+      skip_batches: batches at the start that a resumed run has seen already. The rest is the same
+        as without skipping, and comes without decoding the skipped images.
+
+    Returns:
+      (images float32 [batch_size, image_size, image_size, 3] in 0..255,
+      labels int32 [batch_size]). Iterate through `guarded` to learn which file is damaged.
+
+    Raises:
+      DataError: the batch is larger than the split, or (where the set is held in memory) a file is
+        damaged.
+    """
+    steps = steps_per_epoch(dataset, batch_size)
+    seeds = tf.constant(epoch_seed(seed, epoch), tf.int64)
+    cropped_at_random = augmentation.random_resized_crop
+    if not cropped_at_random and fits_in_memory(dataset, "train", image_size):
+        images, labels = decoded_split(dataset, "train", image_size)
+        order = epoch_order(len(labels), seed, epoch)[: steps * batch_size]
+        batches = tf.data.Dataset.from_tensor_slices(order.reshape(steps, batch_size))
+        batches = batches.enumerate().skip(skip_batches)
+
+        def select(step: tf.Tensor, members: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return step, tf.gather(images, members), tf.gather(labels, members)
+
+        batches = batches.map(select, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        feature = dataset.builder.info.features["image"]
+
+        def prepare(index: tf.Tensor, example: dict) -> tuple[tf.Tensor, ...]:
+            image = decode(example["image"], feature)
+            if cropped_at_random:
+                image_seed = tf.random.experimental.stateless_fold_in(seeds, index)
+                image = random_resized_crop(image, image_size, image_seed)
+            else:
+                image = whole_or_centre(image, image_size)
+            return image, tf.cast(example["label"], tf.int32)
+
+        shuffled = _shuffled_records(dataset, epoch_seed(seed, epoch))
+        shuffled = shuffled.enumerate().skip(skip_batches * batch_size)
+        shuffled = shuffled.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = shuffled.batch(batch_size, drop_remainder=True)
+        batches = batches.enumerate(start=skip_batches).map(lambda step, batch: (step, *batch))
+
+    # AutoGraph has nothing to convert here, and fails on `match` in the policy.
+    @tf.autograph.experimental.do_not_convert
+    def augment(step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        batch_seed = tf.random.experimental.stateless_fold_in(seeds, step)
+        images = _augmented(images, batch_seed, augmentation)
+        shape = [batch_size, image_size, image_size, 3]
+        return tf.ensure_shape(images, shape), tf.ensure_shape(labels, [batch_size])
+
+    batches = batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(max(0, steps - skip_batches)))
+    return _ordered(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def evaluation_batches(
+    dataset: Dataset,
+    split: str,
+    *,
+    image_size: int,
+    batch_size: int,
+    limit: int | None = None,
+) -> tf.data.Dataset:
+    """Returns all images of a split, in stored order and unchanged but for their size.
+
+    Args:
+      dataset: to read.
+      split: "train", "validation" or "test".
+      image_size: height and width that images are brought to.
+      batch_size: images a batch; the last batch holds what is left.
+      limit: only so many images, the first.
+
+    Returns:
+      (images float32 [batch, image_size, image_size, 3] in 0..255, labels int32 [batch]).
+
+    Raises:
+      DataError: there is no such split, or (where the set is held in memory) a file is damaged.
+    """
+    if batch_size < 1:
+        raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
+    count = dataset.num_examples.get(split, 0)
+    tfds_split = dataset.split(split)
+    if limit is not None:
+        if limit < 1:
+            raise DataError(f"The limit must be 1 image or more, got {limit}.")
+        count = min(count, limit)
+    # Decoding a whole set for a few images would take longer than reading them.
+    if limit is None and fits_in_memory(dataset, split, image_size):
+        images, labels = decoded_split(dataset, split, image_size)
+
+        def slice_batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            end = start + batch_size
+            return tf.cast(images[start:end], tf.float32), labels[start:end]
+
+        batches = tf.data.Dataset.range(0, count, batch_size)
+        batches = batches.map(slice_batch, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        batches = examples(dataset, tfds_split, image_size).take(count).batch(batch_size)
+        batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), labels))
+    return _ordered(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def _augmented(images: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+    """uint8 images to augmented float32 images, in the order that the AutoAugment paper uses."""
+    if augmentation.autoaugment is not None:
+        # 0 to 3 are taken by crop, flip and cutout.
+        autoaugment_seed = tf.random.experimental.stateless_fold_in(seed, 4)
+        images = autoaugment(images, autoaugment_seed, augmentation.autoaugment)
+    images = random_crop_and_flip(
+        images, seed, padding=augmentation.crop_padding, flip=augmentation.flip
+    )
+    images = tf.cast(images, tf.float32)
+    return cutout(images, seed, side=augmentation.cutout, fill=augmentation.fill)
+
+
+def _shuffled_records(dataset: Dataset, seeds: tuple[int, int]) -> tf.data.Dataset:
+    """Undecoded training examples in the order of one epoch."""
+    count = dataset.num_examples["train"]
+    config = tfds.ReadConfig(
+        shuffle_seed=seeds[0],
+        shuffle_reshuffle_each_iteration=False,
+        interleave_cycle_length=_FILES_AT_ONCE,
+    )
+    whole = (
+        count <= LARGEST_SET_IN_MEMORY
+        and dataset.builder.info.splits["train"].num_bytes <= _LARGEST_BUFFERED_BYTES
+    )
+    ordered = records(dataset, dataset.split("train"), config, shuffle_files=True)
+    buffer = count if whole else min(count, _SHUFFLE_BUFFER)
+    return ordered.shuffle(buffer, seed=seeds[1], reshuffle_each_iteration=False)
+
+
+def _ordered(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    return batches.with_options(options)

@@ -1,0 +1,98 @@
+"""Writes a data set as one .npz file, for training without TensorFlow.
+
+python -m drnet_tf.data.write_npz --dataset=cifar10 --data_dir=DIR --output=cifar10.npz
+
+CIFAR-10 takes about ten seconds and 184 MB. `in_memory.load_npz` reads the file.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.data.catalogue import Dataset, open_dataset
+from drnet_tf.data.errors import DataError
+from drnet_tf.data.reading import decoded_split, fits_in_memory
+from drnet_tf.progress import ProgressBar
+from drnet_tf.writing import replacing
+
+
+def write_npz(
+    dataset: Dataset,
+    path: str,
+    *,
+    image_size: int | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> None:
+    """Writes all splits of `dataset`; the file appears complete or not at all.
+
+    Args:
+      dataset: to read.
+      path: of the file, ending in .npz; its folder is made if need be.
+      image_size: height and width; None keeps the stored size.
+      on_progress: called with the number of images read since the last call.
+
+    Raises:
+      DataError: images differ in size and none is given, the set is too large or damaged, or the
+        file cannot be written.
+    """
+    if not path.endswith(".npz"):
+        raise DataError(f"The output {path} must end in .npz.")
+    height, width, _ = dataset.image_shape
+    if image_size is None:
+        if height is None or height != width:
+            raise DataError(f"The images of {dataset.name} are not all square: give --image_size.")
+        image_size = height
+    arrays = {"class_names": np.array(dataset.class_names)}
+    for split, tfds_split in dataset.splits.items():
+        if tfds_split is None:
+            continue
+        if not fits_in_memory(dataset, split, image_size):
+            raise DataError(
+                f"The {split} split of {dataset.name} is too large for one file at {image_size} "
+                "pixels: use a smaller set or a smaller --image_size."
+            )
+        images, labels = decoded_split(dataset, split, image_size, on_progress)
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = images.numpy(), labels.numpy()
+    try:
+        # A file object, because np.savez adds .npz to a temporary name.
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write {path} ({error.strerror or error}): give another --output."
+        ) from error
+
+
+def _define_flags() -> None:
+    # Only for the command itself: two modules must not both define --dataset in one process.
+    flags.DEFINE_string("dataset", None, "Name of the data set.", required=True)
+    flags.DEFINE_string("data_dir", None, "Folder of prepared data sets.")
+    flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
+    flags.DEFINE_integer("image_size", None, "Height and width; by default the stored size.", 1)
+    flags.DEFINE_boolean("train_on_validation", False, "Put the validation images into train.")
+
+
+def main() -> None:
+    """Runs the command."""
+    values = flags.FLAGS
+    dataset = open_dataset(
+        values.dataset, values.data_dir, train_on_validation=values.train_on_validation
+    )
+    total, done = sum(dataset.num_examples.values()), 0
+    with ProgressBar(f"Reading {dataset.name}") as bar:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(done, total)
+
+        write_npz(dataset, values.output, image_size=values.image_size, on_progress=advance)
+    sizes = ", ".join(f"{count} {split}" for split, count in dataset.num_examples.items() if count)
+    print(f"{values.output}: {sizes} images of {dataset.name}.")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    command_line.run(main)

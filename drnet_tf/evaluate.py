@@ -1,0 +1,89 @@
+"""Evaluates a trained DRNet: python -m drnet_tf.evaluate --workdir=DIR --thresholds=0,0.5,1"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from absl import flags
+from rich.console import Console
+
+from drnet_tf import command_line
+from drnet_tf.data import evaluation_batches, open_dataset
+from drnet_tf.data.guarded import guarded
+from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import threshold_table
+from drnet_tf.evaluation.thresholds import ThresholdResult, evaluate
+from drnet_tf.progress import ProgressBar
+from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.writing import write_text
+
+BATCH_SIZE = 100
+
+
+def evaluate_trained(
+    trained: Trained,
+    thresholds: list[float],
+    data_dir: str | None = None,
+    split: str = "test",
+    batch_size: int = BATCH_SIZE,
+) -> list[ThresholdResult]:
+    """Evaluates on a split of the data set that the model was trained on."""
+    dataset = open_dataset(trained.run.dataset, data_dir or trained.run.settings["data_dir"])
+
+    def batches():
+        images = evaluation_batches(
+            dataset, split, image_size=trained.run.config.image_size, batch_size=batch_size
+        )
+        return guarded(images, dataset, split)
+
+    with ProgressBar("evaluating") as progress:
+        return evaluate(trained.model, batches, thresholds, progress.update)
+
+
+def parse_thresholds(values: list[str]) -> list[float]:
+    """Numbers of a comma-separated flag."""
+    try:
+        thresholds = [float(value) for value in values]
+    except ValueError as error:
+        raise UserError(f"--thresholds must be numbers, such as 0,0.5,1: {error}") from error
+    if not thresholds or any(math.isnan(value) for value in thresholds):
+        raise UserError("--thresholds must be one or more numbers, such as 0,0.5,1")
+    return thresholds
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_list("thresholds", "0,0.2,0.4,0.6,0.8,1", "Values of T; 1 runs all branches.")
+    flags.DEFINE_string("json", None, "Write the results to this file too.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split to use.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir:
+        raise UserError("--workdir is needed: the folder of a training run")
+    thresholds = parse_thresholds(values.thresholds)
+    trained = load_trained(values.workdir)
+    results = evaluate_trained(trained, thresholds, values.data_dir, values.split)
+    title = (
+        f"{trained.run.model} after step {trained.step}, "
+        f"{results[0].images} images of {trained.run.dataset} ({values.split})"
+    )
+    Console().print(threshold_table(results, title))
+    if values.json:
+        report = {
+            "model": trained.run.model,
+            "dataset": trained.run.dataset,
+            "split": values.split,
+            "step": trained.step,
+            "thresholds": [result.to_dict() for result in results],
+        }
+        write_text(values.json, json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)

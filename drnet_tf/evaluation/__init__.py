@@ -1,0 +1,1 @@
+"""Evaluation: accuracy against cost and threshold."""

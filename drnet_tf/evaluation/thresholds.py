@@ -1,0 +1,105 @@
+"""Accuracy and cost of a trained model at each threshold (Sec. 4.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from drnet_tf.errors import UserError
+from drnet_tf.models import DRNet
+from drnet_tf.training.backend import step_module
+
+ALL_BRANCHES = float("inf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """Of one number over the images of a data set."""
+
+    mean: float
+    min: float
+    p50: float
+    p95: float
+    max: float
+
+    @classmethod
+    def of(cls, values) -> Distribution:
+        low, median, high, top = np.percentile(values, [0, 50, 95, 100], method="nearest")
+        return cls(float(np.mean(values)), float(low), float(median), float(high), float(top))
+
+
+@dataclasses.dataclass(frozen=True)
+class ThresholdResult:
+    """A model at one threshold.
+
+    Args:
+        threshold: T; a number of 1 or more runs all branches.
+        accuracy: share of the images that are classified correctly.
+        images: how many there are.
+        params, macs: of the selected branches and the fixed part, over the images.
+        selected: share of the images that select each branch, [cells, connections, branches].
+    """
+
+    threshold: float
+    accuracy: float
+    images: int
+    params: Distribution
+    macs: Distribution
+    selected: np.ndarray
+
+    def to_dict(self) -> dict:
+        """The result in the types that JSON has."""
+        return dataclasses.asdict(self) | {"selected": np.round(self.selected, 6).tolist()}
+
+
+def evaluate(
+    model: DRNet,
+    batches: Callable[[], Iterable],
+    thresholds: Sequence[float],
+    report: Callable[[int, int], None] | None = None,
+) -> list[ThresholdResult]:
+    """Evaluates a model with the batches of a data set, once for each threshold.
+
+    Args:
+        batches: gives pairs of images, float [batch, height, width, 3] in 0..255, and labels; a
+            last batch may be smaller than the first.
+        thresholds: values of T.
+        report: called with the thresholds done and their number.
+    """
+    forward = step_module().compile_forward(model)
+    results = []
+    for index, threshold in enumerate(thresholds):
+        predictions, truth, selected = [], [], []
+        size = None
+        for images, labels in batches():
+            images, labels = np.asarray(images), np.asarray(labels)
+            size = size or len(images)
+            logits, mask = forward(padded(images, size), threshold)
+            predictions.append(logits[: len(images)].argmax(axis=-1))
+            selected.append(mask[: len(images)])
+            truth.append(labels)
+        if not truth:
+            raise UserError("there is no image to evaluate with")
+        predictions, truth, selected = (np.concatenate(v) for v in (predictions, truth, selected))
+        params, macs = model.cost.of_selection(selected)
+        results.append(
+            ThresholdResult(
+                threshold=float(threshold),
+                accuracy=float(np.mean(predictions == truth)),
+                images=len(truth),
+                params=Distribution.of(params),
+                macs=Distribution.of(macs),
+                selected=selected.mean(axis=0),
+            )
+        )
+        if report is not None:
+            report(index + 1, len(thresholds))
+    return results
+
+
+def padded(images: np.ndarray, size: int) -> np.ndarray:
+    """The images and as many zeros as make `size` of them: one size is compiled once."""
+    missing = size - len(images)
+    return np.pad(images, [(0, missing)] + [(0, 0)] * (images.ndim - 1)) if missing else images

@@ -1,0 +1,62 @@
+"""Progress bars on a terminal, and plain lines where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich import progress as rich_progress
+from rich.console import Console
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class ProgressBar:
+    """Shows the progress of one long piece of work, with the time that is left.
+
+    Args:
+        title: what is being done.
+        stream: where to show it; standard error by default, so that results can be redirected.
+    """
+
+    def __init__(self, title: str, stream=None):
+        self.title = title
+        self.stream = stream or sys.stderr
+        self.bar: rich_progress.Progress | None = None
+        self.task = None
+        self.last_line = 0.0
+
+    def __enter__(self) -> ProgressBar:
+        if self.stream.isatty():
+            self.bar = rich_progress.Progress(
+                rich_progress.TextColumn("{task.description}"),
+                rich_progress.BarColumn(bar_width=24),
+                rich_progress.MofNCompleteColumn(),
+                rich_progress.TimeElapsedColumn(),
+                rich_progress.TextColumn("left"),
+                rich_progress.TimeRemainingColumn(),
+                rich_progress.TextColumn("{task.fields[text]}"),
+                console=Console(file=self.stream),
+            )
+            self.bar.start()
+            self.task = self.bar.add_task(self.title, total=None, text="")
+        self.last_line = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, step: int, total: int, text: str = "") -> None:
+        """Reports that `step` of `total` are done."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step, total=total, text=text)
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or step == total:
+            print(f"{self.title}: {step}/{total}  {text}", file=self.stream, flush=True)
+            self.last_line = time.monotonic()

@@ -1,0 +1,1 @@
+"""Training: objective, schedules, one loop, and a step module for each backend."""

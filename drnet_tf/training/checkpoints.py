@@ -1,0 +1,126 @@
+"""Checkpoints: every variable of a run by its path, the same on every backend.
+
+A checkpoint is a NumPy .npz archive. It is written under a temporary name and renamed, so that
+what has the final name is whole, whenever the process is killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import zipfile
+from collections.abc import Iterable
+
+import numpy as np
+
+from drnet_tf.errors import UserError
+from drnet_tf.writing import replacing
+
+CHECKPOINTS = "checkpoints"
+KEPT = 2
+_STEP_KEY = "step"
+_NAME = re.compile(r"step-(\d{9})\.npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The state after `step` training steps.
+
+    Args:
+        step: number of steps done.
+        model: values of the model's variables by path, seeds of its noise included.
+        optimizer: values of the optimizer's variables by path.
+    """
+
+    step: int
+    model: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, step: int, model, optimizer=None) -> Checkpoint:
+        return cls(
+            step,
+            _values(model.variables),
+            _values(optimizer.variables if optimizer is not None else ()),
+        )
+
+    def write(self, workdir: str) -> pathlib.Path:
+        """Writes the checkpoint and removes all but the last few."""
+        folder = pathlib.Path(workdir, CHECKPOINTS)
+        path = folder / f"step-{self.step:09d}.npz"
+        arrays = {f"model/{k}": v for k, v in self.model.items()}
+        arrays |= {f"optimizer/{k}": v for k, v in self.optimizer.items()}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays, **{_STEP_KEY: self.step})
+        for old in list_checkpoints(workdir)[:-KEPT]:
+            old.unlink()
+        return path
+
+    @classmethod
+    def read(cls, path: pathlib.Path | str) -> Checkpoint:
+        """Reads a checkpoint.
+
+        Raises:
+            UserError: the file is damaged or something else.
+        """
+        try:
+            with np.load(path) as file:
+                arrays = {key: file[key] for key in file.files}
+            step = int(arrays.pop(_STEP_KEY))
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{path} is not a whole checkpoint ({error}); delete it to go on from an earlier one"
+            ) from error
+        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+        for key, value in arrays.items():
+            part, _, variable = key.partition("/")
+            parts[part][variable] = value
+        return cls(step, parts["model"], parts["optimizer"])
+
+    def restore(self, model, optimizer=None) -> None:
+        """Sets the variables of a model, and of its optimizer.
+
+        Raises:
+            UserError: the checkpoint is of another model.
+        """
+        _assign(model.variables, self.model)
+        if optimizer is not None:
+            _assign(optimizer.variables, self.optimizer)
+
+
+def list_checkpoints(workdir: str) -> list[pathlib.Path]:
+    """Checkpoints of a workdir, the latest last."""
+    folder = pathlib.Path(workdir, CHECKPOINTS)
+    return sorted(path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
+
+
+def latest_checkpoint(workdir: str) -> pathlib.Path | None:
+    paths = list_checkpoints(workdir)
+    return paths[-1] if paths else None
+
+
+def _values(variables: Iterable) -> dict[str, np.ndarray]:
+    values: dict[str, np.ndarray] = {}
+    for variable in variables:
+        if variable.path in values:
+            raise ValueError(f"two variables have the path {variable.path}")
+        values[variable.path] = np.asarray(variable)
+    return values
+
+
+def _assign(variables: Iterable, values: dict[str, np.ndarray]) -> None:
+    variables = list(variables)
+    expected = {v.path: tuple(v.shape) for v in variables}
+    found = {path: value.shape for path, value in values.items()}
+    if expected != found:
+        differing = sorted(
+            path for path in expected.keys() | found if expected.get(path) != found.get(path)
+        )
+        raise UserError(
+            f"the checkpoint is of another model: {len(differing)} variables differ, "
+            f"the first is {differing[0]}: {found.get(differing[0], 'not in the checkpoint')} "
+            f"there, {expected.get(differing[0], 'not in the model')} here"
+        )
+    for variable in variables:
+        variable.assign(values[variable.path])

@@ -1,0 +1,147 @@
+"""The training loop: steps, checkpoints, resumption and reports, the same on every backend."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import numpy as np
+
+from drnet_tf.errors import UserError
+from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.training.schedules import Recipe, hyperparameters, total_steps
+from drnet_tf.training.telemetry import EpochLog, TensorBoard
+
+Batches = Callable[[int, int], Iterable]
+
+
+class Progress(Protocol):
+    """What a progress display has to offer."""
+
+    def update(self, step: int, total: int, text: str) -> None: ...
+
+
+class Stopped(Exception):
+    """The run was asked to stop, by SIGTERM, and left a checkpoint."""
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped after step {step}; the same command goes on from there")
+        self.step = step
+
+
+def train(
+    step_function,
+    recipe: Recipe,
+    batches: Batches,
+    steps_per_epoch: int,
+    workdir: str,
+    *,
+    checkpoint_seconds: float = math.inf,
+    validate: Callable[[], dict[str, float]] | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
+
+    Args:
+        step_function: a `TrainingStep`; has the attributes `model` and `optimizer`.
+        recipe: what to do at which step.
+        batches: called with (epoch, batches to skip), gives the rest of that epoch's batches as
+            pairs of images and labels; the same ones every time.
+        steps_per_epoch: batches of a whole epoch.
+        workdir: where checkpoints and reports go.
+        checkpoint_seconds: write a checkpoint within an epoch too once that much time has passed;
+            one is written at the end of every epoch.
+        validate: called after every epoch, gives further numbers to report.
+        progress: shows how far the run is.
+
+    Returns:
+        The number of steps that the model has seen.
+
+    Raises:
+        UserError: the loss is not finite, or a checkpoint cannot be used.
+        Stopped: SIGTERM came; a checkpoint is written.
+    """
+    model, optimizer = step_function.model, step_function.optimizer
+    total = total_steps(recipe, steps_per_epoch)
+    step = 0
+    if (path := latest_checkpoint(workdir)) is not None:
+        checkpoint = Checkpoint.read(path)
+        checkpoint.restore(model, optimizer)
+        step = checkpoint.step
+    log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
+    saved = time.monotonic()
+    with _Terminated() as terminated:
+        while step < total:
+            epoch, done = divmod(step, steps_per_epoch)
+            sums: dict[str, float] = {}
+            started, first = time.monotonic(), step
+            for images, labels in batches(epoch, done):
+                values = hyperparameters(recipe, step, steps_per_epoch)
+                metrics = step_function(images, labels, values)
+                step += 1
+                _require_finite(metrics, step, values)
+                for name, value in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                if progress is not None:
+                    progress.update(step, total, _text(values.stage, metrics))
+                expired = time.monotonic() - saved > checkpoint_seconds
+                if step == total or terminated.is_set() or expired:
+                    if step < total:
+                        Checkpoint.of(step, model, optimizer).write(workdir)
+                        saved = time.monotonic()
+                    if terminated.is_set() and step < total:
+                        raise Stopped(step)
+                    if step == total:
+                        break
+            if step == first:
+                raise UserError(f"the data gave no batch for epoch {epoch}")
+            seconds = time.monotonic() - started
+            row = {name: value / (step - first) for name, value in sums.items()}
+            row["images_per_second"] = (step - first) * recipe.batch_size / seconds
+            if validate is not None:
+                row |= validate()
+            settings = {
+                "stage": values.stage,
+                "learning_rate": values.learning_rate,
+                "temperature": values.temperature,
+            }
+            log.append({"epoch": epoch, "step": step, **settings, **row})
+            board.scalars(settings | row, step)
+            Checkpoint.of(step, model, optimizer).write(workdir)
+            saved = time.monotonic()
+    return step
+
+
+def _text(stage: int, metrics: dict[str, float]) -> str:
+    return (
+        f"stage {stage}  loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}"
+        f"  E[MACs] {metrics['expected_macs'] / 1e6:.1f}M"
+    )
+
+
+def _require_finite(metrics, step, values) -> None:
+    if not np.isfinite(metrics["loss"]):
+        raise UserError(
+            f"the loss is {metrics['loss']} at step {step} (learning rate "
+            f"{values.learning_rate:.4g}); lower the learning rate, then delete the workdir or "
+            "go on from its last checkpoint"
+        )
+
+
+class _Terminated:
+    """While in the block, SIGTERM sets a flag instead of ending the process at once."""
+
+    def __enter__(self):
+        self.flag = threading.Event()
+        self.previous = None
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGTERM, lambda *_: self.flag.set())
+        return self.flag
+
+    def __exit__(self, *_):
+        if self.previous is not None:
+            signal.signal(signal.SIGTERM, self.previous)

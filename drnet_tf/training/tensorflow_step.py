@@ -1,0 +1,129 @@
+"""One training step on TensorFlow: a GradientTape in one tf.function, under a tf.distribute strategy."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from drnet_tf.layers.batch_norm import BatchNorm
+from drnet_tf.models import DRNet
+from drnet_tf.training.objective import Resource, objective
+from drnet_tf.training.schedules import Hyperparameters, Recipe
+
+
+def make_deterministic() -> None:
+    """Makes every operation give the same bits each time, at some cost of speed."""
+    tf.config.experimental.enable_op_determinism()
+
+
+class TrainingStep:
+    """Trains a model by one batch at a time.
+
+    Args:
+        model: a built model, made under `strategy.scope()`.
+        recipe: for the constants of the objective and of SGD.
+        resource: what E[R] counts.
+        strategy: a tf.distribute strategy; None is the one in scope.
+    """
+
+    def __init__(
+        self,
+        model: DRNet,
+        recipe: Recipe,
+        resource: Resource,
+        strategy: tf.distribute.Strategy | None = None,
+    ):
+        self.model = model
+        self.recipe = recipe
+        self.resource = resource
+        self.strategy = strategy or tf.distribute.get_strategy()
+        with self.strategy.scope():
+            self.optimizer = keras.optimizers.SGD(
+                recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
+            )
+            self.optimizer.build(model.trainable_variables)
+        if self.strategy.num_replicas_in_sync > 1:
+            for layer in model._flatten_layers():
+                if isinstance(layer, BatchNorm):
+                    layer.synchronized = True
+        # AutoGraph would rewrite all of Keras and make tracing ten times slower.
+        self._compiled = tf.function(self._distributed, autograph=False)
+
+    def __call__(self, images, labels, values: Hyperparameters) -> dict[str, float]:
+        """Does one step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
+        self.optimizer.learning_rate = values.learning_rate
+        self.model.temperature.assign(values.temperature)
+        scalars = (values.resource_weight, values.drop_connection, values.drop_branch)
+        metrics = self._compiled(images, labels, tf.constant(scalars, tf.float32))
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _distributed(self, images, labels, scalars):
+        metrics = self.strategy.run(self._replica, (images, labels, scalars))
+        reduce = functools.partial(self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
+        return {name: reduce(value) for name, value in metrics.items()}
+
+    def _replica(self, images, labels, scalars):
+        resource_weight, drop_connection, drop_branch = tf.unstack(scalars)
+        with tf.GradientTape() as tape:
+            logits, intermediates = self.model(
+                images,
+                connection_rate=drop_connection,
+                branch_rate=drop_branch,
+                training=True,
+            )
+            loss, metrics = objective(
+                logits,
+                intermediates,
+                labels,
+                self.resource,
+                resource_weight,
+                self.recipe.auxiliary_weight,
+                self.recipe.label_smoothing,
+            )
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(
+            loss,
+            [variable.value for variable in variables],
+            # Without a router, or with all branches of one kind, some weights have no effect.
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas > 1:
+            # The norm to clip is that of the whole batch's gradient. The optimizer sums over the
+            # replicas once more, hence the division, by their number for the mean and again.
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients = [gradient / replicas for gradient in gradients]
+        if self.recipe.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.recipe.clip_norm)
+        decay = self.recipe.weight_decay
+        gradients = [
+            (gradient + decay * variable.value) / replicas
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        self.optimizer.apply(gradients, variables)
+        return metrics
+
+
+def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
+    """A compiled function of images [batch, ...] and a threshold.
+
+    Returns:
+        A function that gives logits [batch, classes] and selected [batch, cells, connections,
+        branches] as NumPy arrays. Batches of one size compile once.
+    """
+
+    @functools.partial(tf.function, autograph=False)
+    def forward(images, threshold):
+        logits, intermediates = model(images, threshold=threshold, training=False)
+        return logits, intermediates["selected"]
+
+    def run(images, threshold):
+        logits, selected = forward(tf.constant(images), tf.constant(threshold, tf.float32))
+        return logits.numpy(), selected.numpy()
+
+    return run
