@@ -13,8 +13,8 @@ from drnet_tf.errors import UserError
 INTERRUPTED = 130
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`.
+def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
+    """Parses the flags of `arguments` (those of the process by default) and calls `main`.
 
     A `UserError`, or a file that cannot be read or written, ends the process with one line and
     exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130. Anything else is a
@@ -35,7 +35,7 @@ def run(main: Callable[[], None]) -> None:
             print("interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, argv=arguments, flags_parser=_parse_flags)
 
 
 def one_line(error: BaseException) -> str:

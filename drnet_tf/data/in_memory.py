@@ -133,7 +133,9 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
     Args:
       images: [batch, height, width, channels], uint8 or float, values 0..255. Height, width and
         channels are known.
-      seed: an integer, an integer tensor [] or [2]. The result is a function of it and the images.
+      seed: an integer, an integer tensor [] or [2]. The result is a function of it and the images
+        for one backend, and on TensorFlow for one kind of compilation: XLA draws other numbers
+        from the same seed.
       augmentation: what to do; neither AutoAugment nor random resized crops.
 
     Returns:

@@ -1,0 +1,201 @@
+"""The training command as a user runs it: progress, resumption, refusals."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from drnet_tf import command_line, train
+from drnet_tf.training.checkpoints import list_checkpoints
+from drnet_tf.training.telemetry import read_epochs
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = [
+    "--model=drnet_xs.digits",
+    "--dataset=digits",
+    "--image_size=8",
+    "--cells=1",
+    "--channels=4",
+    "--nodes=2",
+    "--branches=sep_conv_3x3,max_pool_3x3,skip",
+    "--batch_size=128",
+    "--stage1_epochs=2",
+    "--stage2_epochs=1",
+    "--crop_padding=1",
+    "--deterministic",
+    "--checkpoint_minutes=0.0001",
+]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("a data folder")
+
+
+def command(*arguments, module="drnet_tf.train"):
+    return [sys.executable, "-m", module, *arguments]
+
+
+def run(*arguments, module="drnet_tf.train", timeout=240):
+    return subprocess.run(
+        command(*arguments, module=module),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def last_line(result):
+    return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data_dir):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    result = run(*TINY, f"--data_dir={data_dir}", f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    return workdir
+
+
+def final_arrays(workdir):
+    with np.load(list_checkpoints(workdir)[-1]) as file:
+        return {name: file[name] for name in file.files}
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_same_weights(finished, tmp_path, data_dir):
+    arguments = [*TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}"]
+    process = subprocess.Popen(
+        command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while len(list_checkpoints(tmp_path)) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    killed_at = final_arrays(tmp_path)["step"]
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
+    undisturbed, resumed = final_arrays(finished), final_arrays(tmp_path)
+    assert 0 < killed_at < undisturbed["step"]
+    assert undisturbed.keys() == resumed.keys()
+    for name, value in undisturbed.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def test_every_epoch_leaves_a_row_and_tensorboard_scalars(finished):
+    rows = read_epochs(finished)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["stage"] for row in rows] == ["1", "1", "2"]
+    assert [float(row["temperature"]) for row in rows[:2]] == [3.0, 3.0]
+    assert float(rows[2]["resource"]) != 0.0
+    assert list((finished / "tensorboard").iterdir())
+
+
+def test_the_finished_model_loads_in_keras(finished):
+    import keras
+
+    import drnet_tf
+
+    model = keras.saving.load_model(finished / "model.keras")
+    assert isinstance(model, drnet_tf.DRNet)
+    assert float(model.temperature.numpy()) < 1.0
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, data_dir):
+    before = final_arrays(finished)
+    result = run(*TINY, f"--data_dir={data_dir}", f"--workdir={finished}")
+    assert result.returncode == 0, result.stderr
+    for name, value in final_arrays(finished).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_evaluation_reports_all_thresholds(finished, tmp_path, data_dir):
+    import json
+
+    path = tmp_path / "results.json"
+    result = run(
+        f"--workdir={finished}",
+        "--thresholds=0,0.5,1",
+        f"--json={path}",
+        module="drnet_tf.evaluate",
+    )
+    assert result.returncode == 0, result.stderr
+    thresholds = json.loads(path.read_text())["thresholds"]
+    assert [entry["threshold"] for entry in thresholds] == [0.0, 0.5, 1.0]
+    means = [entry["macs"]["mean"] for entry in thresholds]
+    assert means == sorted(means) and means[0] < means[2]
+    assert all(entry["images"] == 400 for entry in thresholds)
+
+
+@pytest.fixture(scope="module")
+def defined_flags():
+    train.define_flags()
+
+
+def refusal(main, *arguments):
+    """What `main` says when it refuses its arguments, without the seconds of a new process."""
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as refused:
+        command_line.run(main, ["program", *arguments])
+    return str(refused.value.code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--model=drnet_q.digits"], "unknown model 'drnet_q.digits'"),
+        (["--learning_rate1=-1"], "learning_rate1 must be more than 0"),
+        (["--batch_size=many"], "batch_size"),
+        (["--recalibration=max"], "recalibration"),
+        (["--stage1_epochz=3"], "stage1_epochz"),
+        (["--channels=0"], "channels must be at least 2"),
+        (["--branches=conv_9x9"], "unknown branch 'conv_9x9'"),
+        (["--model=drnet_l.imagenet"], "has 10 classes"),
+        (["--batch_size=5000"], "batch size 5000 is larger than the train split"),
+        (["stray"], "unexpected argument 'stray'"),
+    ],
+)
+def test_flags_without_meaning_are_refused_before_any_work(
+    tmp_path, data_dir, defined_flags, arguments, says
+):
+    workdir = tmp_path / "run"
+    line = refusal(
+        train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={workdir}", *arguments
+    )
+    assert line.startswith("error: ") and "\n" not in line
+    assert says in line
+    assert not workdir.exists()
+
+
+def test_another_run_in_the_workdir_is_not_overwritten(finished, data_dir, defined_flags):
+    line = refusal(
+        train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={finished}", "--seed=9"
+    )
+    assert "holds another run: its seed is 0, not 9" in line
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path, data_dir):
+    result = run(
+        *TINY,
+        f"--data_dir={data_dir}",
+        f"--workdir={tmp_path}",
+        "--learning_rate1=1e30",
+        "--clip_norm=0",
+    )
+    assert result.returncode == 1
+    assert "the loss is" in last_line(result) and "at step" in last_line(result)
+    assert "Traceback" not in result.stderr
+
+
+def test_a_workdir_without_a_run_gives_one_line_and_no_traceback(tmp_path):
+    result = run(f"--workdir={tmp_path}", module="drnet_tf.evaluate")
+    assert result.returncode == 1
+    assert last_line(result).startswith("error: ") and "no workdir" in last_line(result)
+    assert "Traceback" not in result.stderr
