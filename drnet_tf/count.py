@@ -70,7 +70,9 @@ def deviation(counted: float, paper: float | None) -> str:
 
 def table(counted_rows: list[Row]) -> Table:
     """One line a network."""
-    result = Table(title="Millions, counted here and in the paper, and the deviation", box=box.SIMPLE_HEAD)
+    result = Table(
+        title="Millions, counted here and in the paper, and the deviation", box=box.SIMPLE_HEAD
+    )
     result.add_column("model", no_wrap=True)
     for heading in ("params", "paper", "%", "MACs", "paper", "%"):
         result.add_column(heading, justify="right", no_wrap=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from drnet_tf import command_line
 from drnet_tf.data import evaluation_batches, open_dataset
-from drnet_tf.data.guarded import guarded
+from drnet_tf.data.damage import guarded
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import threshold_table
 from drnet_tf.evaluation.thresholds import ThresholdResult, evaluate

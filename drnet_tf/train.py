@@ -18,7 +18,7 @@ from drnet_tf import command_line
 from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, DRNetConfig
 from drnet_tf.data import Augmentation, open_dataset, steps_per_epoch, training_batches
 from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES
-from drnet_tf.data.guarded import guarded
+from drnet_tf.data.damage import guarded
 from drnet_tf.errors import UserError
 from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar

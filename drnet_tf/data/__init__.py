@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from drnet_tf.data.augmentation import Augmentation
     from drnet_tf.data.catalogue import Dataset, open_dataset
     from drnet_tf.data.errors import DataError
-    from drnet_tf.data.guarded import guarded
+    from drnet_tf.data.damage import guarded
     from drnet_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 
 _MODULES = {
@@ -18,7 +18,7 @@ _MODULES = {
     "DataError": "errors",
     "Dataset": "catalogue",
     "evaluation_batches": "pipeline",
-    "guarded": "guarded",
+    "guarded": "damage",
     "open_dataset": "catalogue",
     "steps_per_epoch": "pipeline",
     "training_batches": "pipeline",

@@ -9,7 +9,7 @@ import keras
 
 from drnet_tf.errors import UserError
 
-STEP_MODULES = {"tensorflow": "tensorflow_step"}
+STEP_MODULES = {"tensorflow": "tensorflow_step", "jax": "jax_step"}
 
 
 def step_module() -> types.ModuleType:

@@ -9,11 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import numpy as np
-
 from drnet_tf.errors import UserError
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
-from drnet_tf.training.schedules import Recipe, hyperparameters, total_steps
+from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
 from drnet_tf.training.telemetry import EpochLog, TensorBoard
 
 Batches = Callable[[int, int], Iterable]
@@ -72,37 +70,42 @@ def train(
         checkpoint = Checkpoint.read(path)
         checkpoint.restore(model, optimizer)
         step = checkpoint.step
+
+    def save(step: int) -> None:
+        step_function.sync()
+        Checkpoint.of(step, model, optimizer).write(workdir)
+
     log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
     saved = time.monotonic()
     with _Terminated() as terminated:
         while step < total:
             epoch, done = divmod(step, steps_per_epoch)
-            sums: dict[str, float] = {}
+            sums = _MetricSums()
             started, first = time.monotonic(), step
             for images, labels in batches(epoch, done):
                 values = hyperparameters(recipe, step, steps_per_epoch)
                 metrics = step_function(images, labels, values)
                 step += 1
-                _require_finite(metrics, step, values)
-                for name, value in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                if progress is not None:
-                    progress.update(step, total, _text(values.stage, metrics))
-                expired = time.monotonic() - saved > checkpoint_seconds
-                if step == total or terminated.is_set() or expired:
-                    if step < total:
-                        Checkpoint.of(step, model, optimizer).write(workdir)
-                        saved = time.monotonic()
-                    if terminated.is_set() and step < total:
+                # Reading a step's metrics waits for it: those of the step before are ready while
+                # the accelerator is busy with this one.
+                sums.add(step, values, metrics)
+                if progress is not None and sums.latest:
+                    progress.update(step, total, _text(values.stage, sums.latest))
+                if step == total:
+                    break
+                if terminated.is_set() or time.monotonic() - saved > checkpoint_seconds:
+                    sums.flush()
+                    save(step)
+                    saved = time.monotonic()
+                    if terminated.is_set():
                         raise Stopped(step)
-                    if step == total:
-                        break
             if step == first:
                 raise UserError(f"the data gave no batch for epoch {epoch}")
+            row = sums.means()
             seconds = time.monotonic() - started
-            row = {name: value / (step - first) for name, value in sums.items()}
             row["images_per_second"] = (step - first) * recipe.batch_size / seconds
             if validate is not None:
+                step_function.sync()
                 row |= validate()
             settings = {
                 "stage": values.stage,
@@ -111,9 +114,47 @@ def train(
             }
             log.append({"epoch": epoch, "step": step, **settings, **row})
             board.scalars(settings | row, step)
-            Checkpoint.of(step, model, optimizer).write(workdir)
+            save(step)
             saved = time.monotonic()
     return step
+
+
+class _MetricSums:
+    """Sums the metrics of the steps of an epoch, reading each step's when the next has begun."""
+
+    def __init__(self):
+        self.pending = None
+        self.sums: dict[str, float] = {}
+        self.steps = 0
+        self.latest: dict[str, float] = {}
+
+    def add(self, step: int, values: Hyperparameters, metrics) -> None:
+        self.flush()
+        self.pending = (step, values, metrics)
+
+    def flush(self) -> None:
+        """Reads what is pending.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        if self.pending is None:
+            return
+        step, values, metrics = self.pending
+        self.pending = None
+        self.latest = {name: float(value) for name, value in metrics.items()}
+        if not math.isfinite(self.latest["loss"]):
+            raise UserError(
+                f"the loss is {self.latest['loss']} at step {step} (learning rate "
+                f"{values.learning_rate:.4g}); begin anew in another --workdir with a lower one"
+            )
+        self.steps += 1
+        for name, value in self.latest.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        self.flush()
+        return {name: value / self.steps for name, value in self.sums.items()}
 
 
 def _text(stage: int, metrics: dict[str, float]) -> str:
@@ -121,15 +162,6 @@ def _text(stage: int, metrics: dict[str, float]) -> str:
         f"stage {stage}  loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}"
         f"  E[MACs] {metrics['expected_macs'] / 1e6:.1f}M"
     )
-
-
-def _require_finite(metrics, step, values) -> None:
-    if not np.isfinite(metrics["loss"]):
-        raise UserError(
-            f"the loss is {metrics['loss']} at step {step} (learning rate "
-            f"{values.learning_rate:.4g}); lower the learning rate, then delete the workdir or "
-            "go on from its last checkpoint"
-        )
 
 
 class _Terminated:

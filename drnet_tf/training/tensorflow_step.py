@@ -53,13 +53,16 @@ class TrainingStep:
         # AutoGraph would rewrite all of Keras and make tracing ten times slower.
         self._compiled = tf.function(self._distributed, autograph=False)
 
-    def __call__(self, images, labels, values: Hyperparameters) -> dict[str, float]:
+    def __call__(self, images, labels, values: Hyperparameters) -> dict[str, tf.Tensor]:
         """Does one step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
         self.optimizer.learning_rate = values.learning_rate
         self.model.temperature.assign(values.temperature)
         scalars = (values.resource_weight, values.drop_connection, values.drop_branch)
         metrics = self._compiled(images, labels, tf.constant(scalars, tf.float32))
-        return {name: float(value) for name, value in metrics.items()}
+        return metrics
+
+    def sync(self) -> None:
+        """Nothing to do: the variables of model and optimizer are the state."""
 
     def _distributed(self, images, labels, scalars):
         metrics = self.strategy.run(self._replica, (images, labels, scalars))

@@ -1,6 +1,7 @@
 """Opening data sets: splits, and errors in place of tracebacks."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -71,7 +72,15 @@ def test_training_on_validation_leaves_no_validation_split(digits_folder, tmp_pa
     assert dataset.num_examples["train"] == 20
 
 
-def test_opening_a_prepared_copy_writes_nothing(digits_folder: Path) -> None:
+def test_opening_a_prepared_copy_writes_nothing_and_asks_no_server(
+    digits_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args, **kwargs):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
     def state() -> dict:
         return {path: path.stat().st_mtime_ns for path in digits_folder.rglob("*")}
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from drnet_tf.data import pipeline
+from drnet_tf.data import reading
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.decoding import random_resized_crop, whole_or_centre
@@ -47,7 +47,7 @@ def few(digits: Dataset) -> Dataset:
 def any_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a test on either way of reading; small sets would always take the first."""
     if request.param == "stream":
-        monkeypatch.setattr(pipeline, "_LARGEST_DECODED_BYTES", 0)
+        monkeypatch.setattr(reading, "_LARGEST_DECODED_BYTES", 0)
     return request.param
 
 
@@ -104,7 +104,7 @@ def test_both_paths_serve_equal_evaluation_batches(digits: Dataset, monkeypatch)
         return list(batches.as_numpy_iterator())
 
     in_memory = read()
-    monkeypatch.setattr(pipeline, "_LARGEST_DECODED_BYTES", 0)
+    monkeypatch.setattr(reading, "_LARGEST_DECODED_BYTES", 0)
     assert _equal(in_memory, read())
     assert [len(labels) for _, labels in in_memory] == [96, 96, 96, 96, 16]
     assert in_memory[0][0].dtype == np.float32 and in_memory[0][1].dtype == np.int32

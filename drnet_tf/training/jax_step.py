@@ -1,0 +1,147 @@
+"""One training step on JAX: a pure function, compiled as a whole, data parallel over all devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from drnet_tf.models import DRNet
+from drnet_tf.training.objective import Resource, objective
+from drnet_tf.training.schedules import Hyperparameters, Recipe
+
+
+def make_deterministic() -> None:
+    """XLA on a CPU gives the same bits anyway; on a GPU set XLA_FLAGS before the start."""
+
+
+class TrainingStep:
+    """Trains a model by one batch at a time.
+
+    The state lives in arrays of its own between steps; `sync` writes it back to the model.
+
+    Args:
+        model: a built model.
+        recipe: for the constants of the objective and of SGD.
+        resource: what E[R] counts.
+    """
+
+    def __init__(self, model: DRNet, recipe: Recipe, resource: Resource):
+        self.model = model
+        self.recipe = recipe
+        self.resource = resource
+        self.optimizer = keras.optimizers.SGD(
+            recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
+        )
+        self.optimizer.build(model.trainable_variables)
+        self._temperature = _index(model.non_trainable_variables, model.temperature)
+        self._learning_rate = _index(self.optimizer.variables, self.optimizer._learning_rate)
+        self._state = None
+        # The old state is not needed any more: its memory serves for the new one.
+        self._compiled = jax.jit(self._step, donate_argnums=0)
+
+    def __call__(self, images, labels, values: Hyperparameters) -> dict[str, jax.Array]:
+        """Does one step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
+        if self._state is None:
+            self._state = tuple([jnp.array(v.value) for v in part] for part in self._variables())
+        scalars = (
+            values.learning_rate,
+            values.temperature,
+            values.resource_weight,
+            values.drop_connection,
+            values.drop_branch,
+        )
+        images, labels = shard(np.asarray(images)), shard(np.asarray(labels))
+        self._state, metrics = self._compiled(
+            self._state, images, labels, jnp.array(scalars, jnp.float32)
+        )
+        return metrics
+
+    def sync(self) -> None:
+        """Writes the state to the variables of model and optimizer."""
+        if self._state is not None:
+            for part, values in zip(self._variables(), self._state, strict=True):
+                for variable, value in zip(part, values, strict=True):
+                    # A copy: the next step gives the memory of the state away.
+                    variable.assign(jnp.array(value))
+
+    def _variables(self):
+        model = self.model
+        return model.trainable_variables, model.non_trainable_variables, self.optimizer.variables
+
+    def _step(self, state, images, labels, scalars):
+        trainable, others, optimizer = state
+        learning_rate, temperature, resource_weight, drop_connection, drop_branch = scalars
+        others, optimizer = list(others), list(optimizer)
+        others[self._temperature] = temperature
+        optimizer[self._learning_rate] = learning_rate
+
+        def loss_function(trainable):
+            (logits, intermediates), updated = self.model.stateless_call(
+                trainable,
+                others,
+                images,
+                connection_rate=drop_connection,
+                branch_rate=drop_branch,
+                training=True,
+            )
+            loss, metrics = objective(
+                logits,
+                intermediates,
+                labels,
+                self.resource,
+                resource_weight,
+                self.recipe.auxiliary_weight,
+                self.recipe.label_smoothing,
+            )
+            return loss, (metrics, updated)
+
+        gradients, (metrics, others) = jax.grad(loss_function, has_aux=True)(trainable)
+        if self.recipe.clip_norm:
+            norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
+            factor = jnp.minimum(1.0, self.recipe.clip_norm / norm)
+            gradients = [gradient * factor for gradient in gradients]
+        decay = self.recipe.weight_decay
+        gradients = [g + decay * w for g, w in zip(gradients, trainable, strict=True)]
+        trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+        return (trainable, others, optimizer), metrics
+
+
+def shard(array):
+    """Lays the first axis of an array out over the devices of the Keras distribution in use."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return array
+    layout = distribution.get_data_layout(array.shape)
+    return keras.distribution.distribute_tensor(array, layout)
+
+
+def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
+    """A compiled function of images [batch, ...] and a threshold.
+
+    Returns:
+        A function that gives logits [batch, classes] and selected [batch, cells, connections,
+        branches] as NumPy arrays. Batches of one size compile once.
+    """
+
+    @jax.jit
+    def forward(state, images, threshold):
+        (logits, intermediates), _ = model.stateless_call(
+            *state, images, threshold=threshold, training=False
+        )
+        return logits, intermediates["selected"]
+
+    def run(images, threshold):
+        parts = model.trainable_variables, model.non_trainable_variables
+        state = tuple([v.value for v in part] for part in parts)
+        logits, selected = forward(state, images, np.float32(threshold))
+        return np.asarray(logits), np.asarray(selected)
+
+    return run
+
+
+def _index(variables, wanted) -> int:
+    return next(i for i, variable in enumerate(variables) if variable is wanted)

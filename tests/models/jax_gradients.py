@@ -1,0 +1,50 @@
+"""A program: logits, gradients and moving moments of a DRNet on the JAX backend.
+
+KERAS_BACKEND=jax python -m tests.models.jax_gradients exchange.npz result.npz
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from drnet_tf.architecture import DRNetConfig
+from drnet_tf.models import build_from_config
+
+
+def main(source, destination):
+    with np.load(source) as exchange:
+        values = dict(exchange)
+    model = build_from_config(DRNetConfig.from_dict(json.loads(str(values.pop("config")))))
+    images, target, auxiliary = (values.pop(n) for n in ("images", "target", "auxiliary"))
+    threshold = values.pop("threshold")
+    for weight in model.weights:
+        if weight.path in values:
+            weight.assign(values[weight.path])
+    evaluated, routing = model(images, threshold=threshold)
+
+    def loss(trainable, fixed):
+        (logits, named), fixed = model.stateless_call(trainable, fixed, images, training=True)
+        total = (logits * target).sum() + (named["auxiliary_logits"] * auxiliary).sum()
+        total += named["expected_macs"].mean() * 1e-4
+        return total, (logits, fixed)
+
+    trainable = [weight.value for weight in model.trainable_variables]
+    fixed = [weight.value for weight in model.non_trainable_variables]
+    gradients, (trained, fixed) = jax.jit(jax.grad(loss, has_aux=True))(trainable, fixed)
+    results = {"logits": evaluated, "selected": routing["selected"], "trained_logits": trained}
+    results |= {
+        "gradient of " + weight.path: value
+        for weight, value in zip(model.trainable_variables, gradients, strict=True)
+    }
+    results |= {
+        "after " + weight.path: value
+        for weight, value in zip(model.non_trainable_variables, fixed, strict=True)
+        if "moving" in weight.path
+    }
+    np.savez(destination, **{name: np.asarray(value) for name, value in results.items()})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
