@@ -32,6 +32,7 @@ VERIFIED_IMAGES = 100
 TIMED_IMAGES = 32
 TIMED_SECONDS = 3.0  # for each threshold
 
+
 def main() -> None:
     started = time.monotonic()
     output = pathlib.Path(flags.FLAGS.output)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drnet_tf.data.augmentation import Augmentation
     from drnet_tf.data.catalogue import Dataset, open_dataset
-    from drnet_tf.data.errors import DataError
     from drnet_tf.data.damage import guarded
+    from drnet_tf.data.errors import DataError
     from drnet_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 
 _MODULES = {

@@ -7,9 +7,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from drnet_tf.data.catalogue import Dataset
+from drnet_tf.data.damage import guarded
 from drnet_tf.data.decoding import decode, whole_or_centre
 from drnet_tf.data.errors import DataError
-from drnet_tf.data.damage import guarded
 
 LARGEST_SET_IN_MEMORY = 100_000
 _LARGEST_DECODED_BYTES = 2**30

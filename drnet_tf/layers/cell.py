@@ -201,9 +201,7 @@ class Cell(keras.layers.Layer):
         else:
             selected, used = select(recalibrated, threshold)
         if training:
-            used = self.drop_routing(
-                used, connection_rate=connection_rate, branch_rate=branch_rate
-            )
+            used = self.drop_routing(used, connection_rate=connection_rate, branch_rate=branch_rate)
         return {
             "weights": logits,
             "recalibrated": recalibrated,

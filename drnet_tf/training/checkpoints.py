@@ -70,7 +70,7 @@ class Checkpoint:
             step = int(arrays.pop(_STEP_KEY))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
-                f"{path} is not a whole checkpoint ({error}); delete it to go on from an earlier one"
+                f"{path} is not a whole checkpoint ({error}); delete it to use an earlier one"
             ) from error
         parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
         for key, value in arrays.items():

@@ -1,4 +1,4 @@
-"""One training step on JAX: a pure function, compiled as a whole, data parallel over all devices."""
+"""One training step on JAX: a pure function, compiled as a whole, data parallel."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TrainingStep:
         self._compiled = jax.jit(self._step, donate_argnums=0)
 
     def __call__(self, images, labels, values: Hyperparameters) -> dict[str, jax.Array]:
-        """Does one step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
+        """Does a step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
         if self._state is None:
             self._state = tuple([jnp.array(v.value) for v in part] for part in self._variables())
         scalars = (

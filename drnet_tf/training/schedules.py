@@ -29,7 +29,7 @@ class Recipe:
         learning_rate1, learning_rate2: at the start of each stage.
         learning_rate_schedule: "cosine" to 0 in each stage, "exponential" (x0.97 an epoch of 250),
             or "triangular": up over `warmup` of the stage and down to 0, linearly.
-        warmup: fraction of each stage over which the learning rate rises from 0; the paper has none.
+        warmup: fraction of each stage over which the learning rate rises from 0; 0 in the paper.
         momentum, nesterov, weight_decay, clip_norm: of SGD. The decay is added to the gradient
             after it is clipped to a global norm; 0 clips nothing.
         temperature1: tau of stage 1.

@@ -1,4 +1,4 @@
-"""One training step on TensorFlow: a GradientTape in one tf.function, under a tf.distribute strategy."""
+"""One training step on TensorFlow: a GradientTape in one tf.function, under tf.distribute."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TrainingStep:
         self._compiled = tf.function(self._distributed, autograph=False)
 
     def __call__(self, images, labels, values: Hyperparameters) -> dict[str, tf.Tensor]:
-        """Does one step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
+        """Does a step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
         self.optimizer.learning_rate = values.learning_rate
         self.model.temperature.assign(values.temperature)
         scalars = (values.resource_weight, values.drop_connection, values.drop_branch)

@@ -1,9 +1,9 @@
 """The folder of one training run, from which it is resumed, evaluated and exported.
 
-    run.json                   what is trained on what; written before the first step
-    checkpoints/step-N.npz     all variables after step N (see checkpoints.py)
-    metrics.csv, tensorboard/  what happened
-    model.keras                the finished model, for use from Keras
+run.json                   what is trained on what; written before the first step
+checkpoints/step-N.npz     all variables after step N (see checkpoints.py)
+metrics.csv, tensorboard/  what happened
+model.keras                the finished model, for use from Keras
 """
 
 from __future__ import annotations

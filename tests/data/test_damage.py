@@ -7,8 +7,8 @@ import pytest
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
-from drnet_tf.data.errors import DataError
 from drnet_tf.data.damage import guarded
+from drnet_tf.data.errors import DataError
 from drnet_tf.data.pipeline import evaluation_batches, training_batches
 
 

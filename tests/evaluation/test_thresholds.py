@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from drnet_tf.errors import UserError
 from drnet_tf.evaluation.thresholds import Distribution, evaluate, padded
 from drnet_tf.models import build_model
-from drnet_tf.errors import UserError
 
 
 @pytest.fixture(scope="module")

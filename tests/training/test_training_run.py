@@ -166,18 +166,14 @@ def test_flags_without_meaning_are_refused_before_any_work(
     tmp_path, data_dir, defined_flags, arguments, says
 ):
     workdir = tmp_path / "run"
-    line = refusal(
-        train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={workdir}", *arguments
-    )
+    line = refusal(train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={workdir}", *arguments)
     assert line.startswith("error: ") and "\n" not in line
     assert says in line
     assert not workdir.exists()
 
 
 def test_another_run_in_the_workdir_is_not_overwritten(finished, data_dir, defined_flags):
-    line = refusal(
-        train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={finished}", "--seed=9"
-    )
+    line = refusal(train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={finished}", "--seed=9")
     assert "holds another run: its seed is 0, not 9" in line
 
 
