@@ -17,6 +17,16 @@ STEMS = ("cifar", "imagenet")
 ROUTERS = ("routernet", "none")
 RECALIBRATIONS = ("gumbel_softmax", "softmax", "none")
 
+_LEAST = {
+    "image_size": 8,
+    "classes": 2,
+    "cells": 1,
+    "channels": 2,
+    "nodes": 1,
+    "connection_seed": 0,
+}
+_CHOICES = {"stem": STEMS, "router": ROUTERS, "recalibration": RECALIBRATIONS}
+
 INPUTS_PER_NODE = 2
 STEM_MULTIPLIER = 3  # the CIFAR stem has 3C channels, as in DARTS
 
@@ -59,25 +69,35 @@ class DRNetConfig:
     connection_seed: int = 0
 
     def __post_init__(self):
-        for name, least in (("image_size", 8), ("classes", 2), ("cells", 1), ("channels", 2)):
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
             _require(
-                getattr(self, name) >= least,
-                f"{name} must be at least {least}, not {getattr(self, name)}",
+                isinstance(value, int | np.integer) and value >= least,
+                f"{name} must be a whole number of at least {least}, not {value!r}",
             )
-        _require(self.nodes >= 1, f"nodes must be at least 1, not {self.nodes}")
-        _require(len(self.branches) >= 1, "branches must name at least one branch")
-        for name, allowed in (
-            ("stem", STEMS),
-            ("router", ROUTERS),
-            ("recalibration", RECALIBRATIONS),
-        ):
+        _require(
+            not isinstance(self.branches, str)
+            and 0 < len(set(self.branches)) == len(tuple(self.branches)),
+            f"branches must be a list of different names, not {self.branches!r}",
+        )
+        for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        for name in ("mean", "deviation"):
+            value = getattr(self, name)
+            _require(
+                len(value) == 3 and bool(np.all(np.isfinite(value))),
+                f"{name} must be three finite numbers, not {value!r}",
+            )
         _require(min(self.deviation) > 0, f"deviation must be positive, not {self.deviation}")
         # JSON gives lists back: tuples keep the configuration hashable and comparable.
         object.__setattr__(self, "branches", tuple(self.branches))
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "deviation", tuple(float(v) for v in self.deviation))
+        _require(
+            all(len(pair) == INPUTS_PER_NODE for pair in self.node_inputs),
+            f"node_inputs must hold pairs of indices, not {self.node_inputs!r}",
+        )
         inputs = self.node_inputs or draw_node_inputs(self.nodes, self.connection_seed)
         object.__setattr__(self, "node_inputs", tuple((int(a), int(b)) for a, b in inputs))
         _require(
@@ -87,7 +107,8 @@ class DRNetConfig:
                 for node, pair in enumerate(self.node_inputs)
                 for index in pair
             ),
-            f"node_inputs must hold {self.nodes} pairs of earlier indices, not {self.node_inputs}",
+            f"node_inputs must hold {self.nodes} pairs of earlier indices, or be () to be drawn, "
+            f"not {self.node_inputs}",
         )
 
     @property

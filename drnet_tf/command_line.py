@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -20,8 +19,6 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
     exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130. Anything else is a
     defect and shows its traceback.
     """
-    # The line that says what to do should not drown in the start-up notes of TensorFlow.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.WARNING)
 
     def guarded(arguments: list[str]) -> None:

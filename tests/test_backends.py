@@ -15,7 +15,17 @@ from drnet_tf.models import build_from_config
 from tests import source_tree
 from tests.layers.random_weights import randomize
 
-CONFIG = DRNetConfig(image_size=8, classes=3, cells=2, channels=3, nodes=2, recalibration="softmax")
+CONFIG = DRNetConfig(
+    image_size=9,
+    classes=3,
+    cells=2,
+    channels=3,
+    nodes=1,
+    recalibration="softmax",
+    branches=("avg_pool_3x3", "sep_conv_3x3", "skip", "max_pool_3x3"),
+)
+# Compiling is what takes long, and nothing here runs more than once.
+XLA_FLAGS = "--xla_backend_optimization_level=0"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +37,7 @@ def results(tmp_path_factory):
     model = randomize(build_from_config(CONFIG))
     generator = np.random.default_rng(2)
     inputs = {
-        "images": generator.integers(0, 256, (5, 8, 8, 3)).astype("float32"),
+        "images": generator.integers(0, 256, (5, 9, 9, 3)).astype("float32"),
         "target": generator.normal(0, 1, (5, 3)).astype("float32"),
         "auxiliary": generator.normal(0, 1, (5, 3)).astype("float32"),
         "threshold": np.array([0.0, 0.3, 0.5, 0.8, 1.0], "float32"),
@@ -39,7 +49,12 @@ def results(tmp_path_factory):
     process = subprocess.Popen(
         program,
         cwd=folder,
-        env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(source_tree.ROOT)},
+        env=os.environ
+        | {
+            "KERAS_BACKEND": "jax",
+            "PYTHONPATH": str(source_tree.ROOT),
+            "XLA_FLAGS": XLA_FLAGS,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -94,7 +109,7 @@ def test_gradients_and_moving_moments_are_the_same(results, kind):
     on_tensorflow, on_jax = results
     assert on_tensorflow.keys() == on_jax.keys()
     names = [name for name in on_tensorflow if name.startswith(kind)]
-    assert len(names) > 50
+    assert len(names) > 20
     largest = max(np.abs(on_tensorflow[name]).max() for name in names)
     for name in names:
         # Where normalization follows, a sum of gradients can be zero but for rounding.

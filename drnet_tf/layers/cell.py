@@ -50,7 +50,8 @@ class Cell(keras.layers.Layer):
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Keras would cast temperature and threshold to the compute type, and round them.
+        super().__init__(autocast=False, **kwargs)
         policy = self.dtype_policy
         self.geometry = geometry
         self.node_inputs = tuple(tuple(pair) for pair in node_inputs)
@@ -68,7 +69,9 @@ class Cell(keras.layers.Layer):
         # Without a router there is nothing to recalibrate: the weights are uniform.
         kind = recalibration if self.router else "none"
         self.recalibration = Recalibration(kind, seed, name="recalibration", dtype="float32")
-        self.drop_routing = DropRouting(seed, name="drop_routing", dtype="float32")
+        # A seed of its own: with the same one, noise and drops would be the same numbers.
+        drop_seed = None if seed is None else seed + 1
+        self.drop_routing = DropRouting(drop_seed, name="drop_routing", dtype="float32")
         self.branches = [find_branch(name) for name in self.branch_names]
         self.connections = [
             (node, source) for node, pair in enumerate(self.node_inputs) for source in pair
@@ -182,7 +185,7 @@ class Cell(keras.layers.Layer):
             return outputs[connection, index]
         if isinstance(branch, LayerBranch):
             layer = self.layer_branches[f"{connection}_{self.branch_names[index]}"]
-            return layer(states[source], training=training)
+            return ops.cast(layer(states[source], training=training), self.compute_dtype)
         # Without parameters: the same for all connections that read this node.
         key = (f"source_{source}", index)
         if key not in outputs:

@@ -19,6 +19,8 @@ class SeparableConvs(keras.layers.Layer):
     the execution: their pointwise convolutions are one batched matrix product, and their
     normalizations one operation.
 
+    Build it with the shape of one member before the first call.
+
     Args:
         kernel_sizes: of the depthwise convolutions of each member.
         strides: of the first depthwise convolution of each member; all outputs have one size.

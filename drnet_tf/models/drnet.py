@@ -43,11 +43,15 @@ class DRNet(keras.Model):
     """
 
     def __init__(self, config: DRNetConfig | dict, seed: int | None = None, **kwargs):
-        super().__init__(**kwargs)
+        # Keras would cast images and threshold to the compute type, and round them.
+        super().__init__(autocast=False, **kwargs)
         self.config = config if isinstance(config, DRNetConfig) else DRNetConfig.from_dict(config)
         self.seed = seed
         config, policy = self.config, self.dtype_policy
         self.cost = cost_table(config)
+        seeds = [None] * config.cells
+        if seed is not None:
+            seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(config.cells)]
         self.stem = STEM_LAYERS[config.stem](config.channels, name="stem", dtype=policy)
         self.cells = [
             Cell(
@@ -56,7 +60,7 @@ class DRNet(keras.Model):
                 config.branches,
                 config.router,
                 config.recalibration,
-                seed=None if seed is None else seed + index,
+                seed=seeds[index],
                 name=f"cell_{index}",
                 dtype=policy,
             )

@@ -22,7 +22,9 @@ def main(source, destination):
     for weight in model.weights:
         if weight.path in values:
             weight.assign(values[weight.path])
-    evaluated, routing = model(images, threshold=threshold)
+
+    def evaluate(trainable, fixed):
+        return model.stateless_call(trainable, fixed, images, threshold=threshold)[0]
 
     def loss(trainable, fixed):
         (logits, named), fixed = model.stateless_call(trainable, fixed, images, training=True)
@@ -32,6 +34,7 @@ def main(source, destination):
 
     trainable = [weight.value for weight in model.trainable_variables]
     fixed = [weight.value for weight in model.non_trainable_variables]
+    evaluated, routing = jax.jit(evaluate)(trainable, fixed)
     gradients, (trained, fixed) = jax.jit(jax.grad(loss, has_aux=True))(trainable, fixed)
     results = {"logits": evaluated, "selected": routing["selected"], "trained_logits": trained}
     results |= {

@@ -218,7 +218,7 @@ def test_mixed_precision_runs_with_router_and_logits_in_float32(small):
 
 def test_mixed_precision_does_not_round_the_threshold():
     """0.799 is 0.8008 in bfloat16, which would select the fifth of five equal branches."""
-    config = dataclasses.replace(CIFAR, cells=1, nodes=1, router="none")
+    config = dataclasses.replace(CIFAR, cells=1, nodes=1, node_inputs=(), router="none")
     model = build_from_config(config, dtype="mixed_bfloat16")
     for threshold in (0.799, np.float32(0.799), np.full(4, 0.799, "float32")):
         _, intermediates = model(_images(config), threshold=keras.ops.convert_to_tensor(threshold))
@@ -226,7 +226,7 @@ def test_mixed_precision_does_not_round_the_threshold():
 
 
 def test_mixed_precision_does_not_round_the_temperature():
-    config = dataclasses.replace(SMALL, cells=1, nodes=1)
+    config = dataclasses.replace(SMALL, cells=1, nodes=1, node_inputs=())
     model = randomize(build_from_config(config, dtype="mixed_bfloat16"))
     model.temperature.assign(0.7035)  # 0.703125 is the closest bfloat16 below, 0.70703 above
     _, intermediates = model(_images(config))
