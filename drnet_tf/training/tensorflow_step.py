@@ -15,6 +15,21 @@ from drnet_tf.training.objective import Resource, objective
 from drnet_tf.training.schedules import Hyperparameters, Recipe
 
 
+#: Graph rewrites that take longer than the tracing and make no step faster: the graph has no
+#: layout to choose, nothing to fuse that oneDNN does not, and no loop.
+UNUSED_REWRITES = (
+    "arithmetic_optimization",
+    "dependency_optimization",
+    "function_optimization",
+    "implementation_selector",
+    "layout_optimizer",
+    "loop_optimization",
+    "remapping",
+    "scoped_allocator_optimization",
+    "shape_optimization",
+)
+
+
 def make_deterministic() -> None:
     """Makes every operation give the same bits each time, at some cost of speed."""
     tf.config.experimental.enable_op_determinism()
@@ -50,6 +65,7 @@ class TrainingStep:
             for layer in model._flatten_layers():
                 if isinstance(layer, BatchNorm):
                     layer.synchronized = True
+        tf.config.optimizer.set_experimental_options(dict.fromkeys(UNUSED_REWRITES, False))
         # AutoGraph would rewrite all of Keras and make tracing ten times slower.
         self._compiled = tf.function(self._distributed, autograph=False)
 
