@@ -13,7 +13,7 @@ from drnet_tf.errors import UserError
 from export import artifacts
 from export import convert as convert_module
 from export.convert import convert
-from tests.export.conftest import CLASS_NAMES, CONFIG
+from tests.export.routed_model import CLASS_NAMES, CONFIG
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

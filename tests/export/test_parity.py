@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from drnet_tf.architecture import DRNetConfig
 from drnet_tf.layers import branches
@@ -18,7 +19,7 @@ from export.saved_model import SavedModelRunner
 from export.structure import DENSE, ROUTED, static
 from export.tflite import Outputs, TFLiteRunner, to_tflite
 from export.weights import read_weights
-from tests.export.conftest import (
+from tests.export.routed_model import (
     CONFIG,
     assert_equal_outputs,
     images_of,
@@ -137,8 +138,8 @@ def test_every_separable_convolution_is_one_if_and_all_operators_are_builtin(exp
 
 
 def test_no_input_or_output_has_rank_zero(exported):
-    description = TFLiteRunner(exported.folder / artifacts.TFLITE_FILE)
-    signature = description._interpreter.get_signature_runner("serving_default")
+    model = exported.folder / artifacts.TFLITE_FILE
+    signature = Interpreter(str(model)).get_signature_runner("serving_default")
     inputs, outputs = signature.get_input_details(), signature.get_output_details()
     shapes = {name: tuple(v["shape"]) for name, v in (inputs | outputs).items()}
     assert shapes == {

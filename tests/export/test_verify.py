@@ -9,7 +9,7 @@ import pytest
 from drnet_tf.errors import UserError
 from export.borderline import borderline
 from export.verify import compare, verify
-from tests.export.conftest import CONFIG, run_keras
+from tests.export.routed_model import CONFIG, run_keras
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 
 from export.weights import fold, read_weights
-from tests.export.conftest import CONFIG, model_with_varied_routing
+from tests.export.routed_model import CONFIG, model_with_varied_routing
 
 
 def test_folded_convolution_equals_convolution_and_normalization():

@@ -1,0 +1,1 @@
+"""Export of trained models: .tflite, SavedModel, and the checks and timings of both."""

@@ -1,0 +1,160 @@
+"""The folder of an export: what its files are called, and its description.
+
+model.tflite     classifies one image and skips the branches that it does not need
+saved_model/1/   classifies batches, for TF Serving
+labels.txt       the class names, one a line
+model.json       where the model comes from, what it takes and gives, what its branches cost
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from drnet_tf.errors import UserError
+from drnet_tf.training.workdir import Trained
+from export.structure import gated_branches
+
+TFLITE_FILE = "model.tflite"
+SAVED_MODEL = "saved_model"
+SAVED_MODEL_VERSION = "1"
+LABELS_FILE = "labels.txt"
+DESCRIPTION_FILE = "model.json"
+FORMAT = "drnet-tf export"
+FORMAT_VERSION = 1
+_PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
+
+
+def saved_model_path(export_dir: pathlib.Path | str) -> pathlib.Path:
+    return pathlib.Path(export_dir, SAVED_MODEL, SAVED_MODEL_VERSION)
+
+
+def describe(
+    trained: Trained, class_names: Sequence[str], folder: pathlib.Path, operators: dict[str, int]
+) -> dict[str, Any]:
+    """The content of model.json for an export whose other files are in `folder`.
+
+    Args:
+        operators: how often each operator occurs in the .tflite.
+    """
+    config, cost = trained.model.config, trained.model.cost
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": trained.run.model,
+        "dataset": trained.run.dataset,
+        "checkpoint": trained.checkpoint.name,
+        "step": trained.step,
+        "config": config.to_dict(),
+        "input": {
+            "shape": [1, config.image_size, config.image_size, 3],
+            "range": [0, 255],
+            "color": "RGB",
+            "normalization": {
+                "in_graph": True,
+                "mean": list(config.mean),
+                "deviation": list(config.deviation),
+            },
+        },
+        "class_names": list(class_names),
+        "branch_names": list(config.branches),
+        "gated_branches": list(gated_branches(config)),
+        "cells": config.cells,
+        "connections": config.connections,
+        "temperature": float(trained.model.temperature.numpy()),
+        "macs": {
+            "fixed": cost.fixed.macs,
+            "branches": cost.branch_macs.tolist(),
+            "total": cost.total.macs,
+        },
+        "parameters": cost.total.params,
+        "operators": dict(sorted(operators.items())),
+        "files": {
+            path.relative_to(folder).as_posix(): {
+                "sha256": sha256(path),
+                "bytes": path.stat().st_size,
+            }
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_description(export_dir: pathlib.Path | str) -> dict[str, Any]:
+    """The content of an export's model.json.
+
+    Raises:
+        UserError: the folder is no export.
+    """
+    path = pathlib.Path(export_dir, DESCRIPTION_FILE)
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{export_dir} is no export: it has no {DESCRIPTION_FILE}") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise UserError(f"{path} does not describe an export of drnet-tf")
+    return values
+
+
+def check_files(export_dir: pathlib.Path | str) -> None:
+    """Compares every file of an export with its checksum.
+
+    Raises:
+        UserError: a file is missing or has changed since the export.
+    """
+    files = read_description(export_dir)["files"]
+    for name, expected in files.items():
+        path = pathlib.Path(export_dir, name)
+        if not path.is_file():
+            raise UserError(f"{export_dir} lacks {name}: export the model again")
+        if sha256(path) != expected["sha256"]:
+            raise UserError(
+                f"{path} is not the file that was exported (its sha256 differs from the one in "
+                f"{DESCRIPTION_FILE}): export the model again"
+            )
+
+
+def check_source(export_dir: pathlib.Path | str, trained: Trained) -> None:
+    """Checks that an export was made from this model.
+
+    Raises:
+        UserError: it was made from another one, or from another step of its training.
+    """
+    values = read_description(export_dir)
+    if values["config"] != trained.model.config.to_dict():
+        raise UserError(f"{export_dir} is an export of another model, {values['model']}")
+    if values["step"] != trained.step:
+        raise UserError(
+            f"{export_dir} was exported at step {values['step']} but the latest checkpoint is of "
+            f"step {trained.step}: export the model again"
+        )
+
+
+def check_replaceable(output: pathlib.Path | str) -> None:
+    """Checks that nothing but an older export would be lost.
+
+    Raises:
+        UserError: there is something else.
+    """
+    output = pathlib.Path(output)
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    if output.exists() or output.is_symlink():
+        try:
+            read_description(output)
+        except (UserError, OSError) as error:
+            raise UserError(
+                f"{output} exists and is no export: give the name of a new folder"
+            ) from error

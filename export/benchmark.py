@@ -1,0 +1,298 @@
+"""Times an exported model, routed, against the dense graph and the static lower bound.
+
+    python -m export.benchmark --workdir=runs/digits --export_dir=exported/digits --threshold=0.8
+
+LiteRT, one thread, real test images, all graphs in one run: blocks of some dozens of invocations
+take turns, each after a few that are not timed. A model that is swapped in for a single
+invocation would run on cold caches, and graphs that are timed one after the other would not see
+the same machine. An image's latency is the median of its invocations; medians and percentiles of a
+graph are over images. Only the invocation is timed, not the copying of the image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.errors import UserError
+from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.progress import ProgressBar
+from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.writing import write_text
+from export import artifacts
+from export.run_data import open_run_dataset, read_test_images
+from export.structure import DENSE, static
+from export.tflite import TFLiteRunner, to_tflite
+from export.weights import Network, read_weights
+
+BLOCK = 32
+UNTIMED = 3
+LEAST_ROUNDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkResult:
+    """Latencies at one threshold; milliseconds an image.
+
+    Args:
+        threshold: T.
+        images: how many were timed.
+        macs_ratio: mean multiply-accumulates of the images to those of all branches.
+        routed_median_ms, routed_p90_ms, routed_p99_ms: of the exported model.
+        dense_median_ms, dense_p90_ms, dense_p99_ms: of a graph that runs all branches.
+        ratio: routed median to dense median.
+        static_images: for how many images a graph of only their branches was timed.
+        static_median_ms: of these graphs; None where there are none.
+        static_ratio: median over these images of routed to static.
+    """
+
+    threshold: float
+    images: int
+    macs_ratio: float
+    routed_median_ms: float
+    routed_p90_ms: float
+    routed_p99_ms: float
+    dense_median_ms: float
+    dense_p90_ms: float
+    dense_p99_ms: float
+    ratio: float
+    static_images: int
+    static_median_ms: float | None
+    static_ratio: float | None
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Block:
+    """Some dozens of invocations of one graph at one threshold, and the times of each image."""
+
+    runner: TFLiteRunner
+    threshold: float
+    images: np.ndarray
+    seconds: list[list[float]]
+
+    @classmethod
+    def of(cls, runner: TFLiteRunner, threshold: float, images: np.ndarray) -> _Block:
+        return cls(runner, threshold, images, [[] for _ in images])
+
+    def run(self) -> None:
+        self.runner.set_threshold(self.threshold)
+        count = len(self.images)
+        for i in range(-UNTIMED, max(BLOCK, count)):
+            self.runner.set_image(self.images[i % count])
+            start = time.perf_counter()
+            self.runner.invoke()
+            if i >= 0:
+                self.seconds[i % count].append(time.perf_counter() - start)
+
+    @property
+    def milliseconds(self) -> np.ndarray:
+        """[images], the median of each."""
+        return 1e3 * np.array([np.median(values) for values in self.seconds])
+
+
+def benchmark(
+    trained: Trained,
+    export_dir: Path | str,
+    images: np.ndarray,
+    thresholds: Sequence[float],
+    seconds: float = 10.0,
+    static_images: int = 0,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> list[BenchmarkResult]:
+    """Times the export of a model.
+
+    Args:
+        images: float32 [images, image_size, image_size, 3] in 0..255.
+        thresholds: values of T.
+        seconds: how long to time, for each threshold.
+        static_images: for how many images, at each threshold, to convert and time a graph of only
+            the branches that they select. Each conversion takes some seconds.
+        progress: called with the steps done, their number, and what is being done.
+
+    Returns:
+        A result for each threshold.
+
+    Raises:
+        UserError: the files are not those of an export of this model, or the images do not fit.
+    """
+    artifacts.check_files(export_dir)
+    artifacts.check_source(export_dir, trained)
+    size = trained.model.config.image_size
+    if np.ndim(images) != 4 or np.shape(images)[1:] != (size, size, 3) or not len(images):
+        raise UserError(f"images must be [images, {size}, {size}, 3], not {list(np.shape(images))}")
+    images = np.asarray(images, np.float32)
+    network = read_weights(trained.model)
+    routed = TFLiteRunner(Path(export_dir, artifacts.TFLITE_FILE))
+    selected = [routed.run_all(images, threshold).selected for threshold in thresholds]
+    conversions = 1 + sum(len(_sample(trained, s, static_images)) for s in selected)
+    progress(0, conversions, "converting")
+    dense = _Block.of(TFLiteRunner(to_tflite(network, DENSE)), 1.0, images)
+    converted = 1
+    timings = []
+    for threshold, masks in zip(thresholds, selected, strict=True):
+        timing = _Timing(_Block.of(routed, threshold, images), [], masks)
+        for i in _sample(trained, masks, static_images):
+            progress(converted, conversions, "converting")
+            timing.add_static(network, i)
+            converted += 1
+        timings.append(timing)
+    blocks = [dense] + [block for timing in timings for block in timing.blocks]
+    _take_turns(blocks, seconds * len(timings), progress)
+    return [timing.result(trained, dense) for timing in timings]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Timing:
+    """What is timed at one threshold.
+
+    Args:
+        routed: the exported model on all images.
+        pairs: for single images the static graph of its branches, and the exported model.
+        selected: bool [images, cells, connections, branches].
+    """
+
+    routed: _Block
+    pairs: list[tuple[_Block, _Block]]
+    selected: np.ndarray
+
+    @property
+    def blocks(self) -> list[_Block]:
+        return [self.routed, *(block for pair in self.pairs for block in pair)]
+
+    def add_static(self, network: Network, index: int) -> None:
+        """Adds the static graph of an image."""
+        runner = TFLiteRunner(to_tflite(network, static(self.selected[index])))
+        image, threshold = self.routed.images[index : index + 1], self.routed.threshold
+        self.pairs.append(
+            (
+                _Block.of(runner, threshold, image),
+                _Block.of(self.routed.runner, threshold, image),
+            )
+        )
+
+    def result(self, trained: Trained, dense: _Block) -> BenchmarkResult:
+        routed_ms, dense_ms = self.routed.milliseconds, dense.milliseconds
+        static_ms = [alone.milliseconds[0] for alone, _ in self.pairs]
+        ratios = [both.milliseconds[0] / alone.milliseconds[0] for alone, both in self.pairs]
+        macs = trained.model.cost.of_selection(self.selected)[1]
+        return BenchmarkResult(
+            threshold=float(self.routed.threshold),
+            images=len(routed_ms),
+            macs_ratio=float(macs.mean() / trained.model.cost.total.macs),
+            routed_median_ms=float(np.median(routed_ms)),
+            routed_p90_ms=float(np.percentile(routed_ms, 90)),
+            routed_p99_ms=float(np.percentile(routed_ms, 99)),
+            dense_median_ms=float(np.median(dense_ms)),
+            dense_p90_ms=float(np.percentile(dense_ms, 90)),
+            dense_p99_ms=float(np.percentile(dense_ms, 99)),
+            ratio=float(np.median(routed_ms) / np.median(dense_ms)),
+            static_images=len(self.pairs),
+            static_median_ms=float(np.median(static_ms)) if static_ms else None,
+            static_ratio=float(np.median(ratios)) if ratios else None,
+        )
+
+
+def _sample(trained: Trained, selected: np.ndarray, count: int) -> list[int]:
+    """Images with distinct selections, evenly over the range of costs."""
+    _, first = np.unique(selected.reshape(len(selected), -1), axis=0, return_index=True)
+    macs = trained.model.cost.of_selection(selected[first])[1]
+    ordered = first[np.argsort(macs, kind="stable")]
+    count = min(count, len(ordered))
+    return [int(ordered[(2 * i + 1) * len(ordered) // (2 * count)]) for i in range(count)]
+
+
+def _take_turns(blocks: list[_Block], seconds: float, progress) -> None:
+    start = time.monotonic()
+    done, rounds = 0, LEAST_ROUNDS
+    while done < rounds:
+        for block in blocks:
+            block.run()
+        done += 1
+        if done == 1:
+            rounds = max(rounds, int(seconds / (time.monotonic() - start)))
+        progress(done, rounds, "timing")
+
+
+def result_table(results: Sequence[BenchmarkResult]) -> rich.table.Table:
+    """The results with a line for each threshold."""
+    table = rich.table.Table(
+        title=f"ms an image, one thread, over {results[0].images} images", title_justify="left"
+    )
+    statics = any(result.static_ratio for result in results)
+    columns = ["T", "MACs/all", "routed", "p90", "p99", "dense", "/ dense"]
+    for name in columns + (["static", "/ static"] if statics else []):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        latencies = ("routed_median", "routed_p90", "routed_p99", "dense_median")
+        row = [f"{result.threshold:g}", f"{result.macs_ratio:.2f}"]
+        row += [f"{getattr(result, f'{name}_ms'):.3f}" for name in latencies]
+        row.append(f"{result.ratio:.2f}")
+        if result.static_ratio is not None:
+            row += [f"{result.static_median_ms:.3f}", f"{result.static_ratio:.2f}"]
+        table.add_row(*row)
+    return table
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_string("export_dir", None, "Folder of its export.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_list("thresholds", "0.8", "Values of T.")
+    flags.DEFINE_alias("threshold", "thresholds")
+    flags.DEFINE_integer("images", 64, "How many test images to use, the first ones.")
+    flags.DEFINE_float("seconds", 10.0, "How long to time, for each threshold.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "static_images", 8, "Static graphs to compare with, for each threshold.", lower_bound=0
+    )
+    flags.DEFINE_string("json", None, "Write the results to this file too.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir or not values.export_dir:
+        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    thresholds = parse_thresholds(values.thresholds)
+    artifacts.check_files(values.export_dir)
+    trained = load_trained(values.workdir)
+    artifacts.check_source(values.export_dir, trained)
+    dataset = open_run_dataset(trained.run, values.data_dir)
+    images = read_test_images(dataset, values.images, trained.model.config.image_size)
+    with ProgressBar("benchmark") as bar:
+        results = benchmark(
+            trained,
+            values.export_dir,
+            images,
+            thresholds,
+            values.seconds,
+            values.static_images,
+            bar.update,
+        )
+    rich.console.Console().print(result_table(results))
+    if values.json:
+        report = {
+            "model": trained.run.model,
+            "dataset": trained.run.dataset,
+            "step": trained.step,
+            "threads": 1,
+            "block": BLOCK,
+            "results": [result.to_dict() for result in results],
+        }
+        write_text(values.json, json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)

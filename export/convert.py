@@ -1,0 +1,142 @@
+"""Exports a trained model.
+
+    python -m export.convert --workdir=runs/digits --output=exported/digits
+
+writes exported/digits/model.tflite, saved_model/1/, labels.txt and model.json; see
+export/artifacts.py. What is there afterwards is whole, or as it was before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+
+import keras
+import rich.console
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.errors import UserError
+from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.writing import replacing
+from export import artifacts
+from export.inspection import count_operators, not_builtin
+from export.run_data import open_run_dataset
+from export.saved_model import write_saved_model
+from export.structure import ROUTED
+from export.tflite import to_tflite
+from export.weights import Network, read_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """What was written.
+
+    Args:
+        folder: the export.
+        tflite_bytes: size of model.tflite.
+        operators: how often each operator occurs in it.
+        description: the content of model.json.
+    """
+
+    folder: pathlib.Path
+    tflite_bytes: int
+    operators: dict[str, int]
+    description: dict
+
+
+def convert(
+    trained: Trained,
+    class_names: Sequence[str],
+    output: pathlib.Path | str,
+    announce: Callable[[str], None] = lambda step: None,
+) -> ExportResult:
+    """Writes the export of a model.
+
+    Args:
+        trained: the model and where it comes from.
+        class_names: one for each class, in order.
+        output: folder to write; an older export there is replaced.
+        announce: called with what is being done.
+
+    Raises:
+        UserError: `output` holds something else, there are too few or too many names, or a branch
+            of one's own does not convert.
+    """
+    config = trained.model.config
+    artifacts.check_replaceable(output)
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("an export needs KERAS_BACKEND=tensorflow")
+    if len(class_names) != config.classes:
+        raise UserError(f"the model has {config.classes} classes, not {len(class_names)}")
+    if any("\n" in name or not name.strip() for name in class_names):
+        raise UserError("a class name is empty or has a line break in it")
+    network = read_weights(trained.model)
+    with replacing(output) as folder:
+        folder.mkdir()
+        announce(f"Converting to {artifacts.TFLITE_FILE}")
+        model, operators = _routed_tflite(network)
+        (folder / artifacts.TFLITE_FILE).write_bytes(model)
+        announce(f"Writing {artifacts.SAVED_MODEL}")
+        write_saved_model(network, artifacts.saved_model_path(folder))
+        (folder / artifacts.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
+        description = artifacts.describe(trained, class_names, folder, operators)
+        text = json.dumps(description, indent=1) + "\n"
+        (folder / artifacts.DESCRIPTION_FILE).write_text(text)
+    return ExportResult(pathlib.Path(output), len(model), operators, description)
+
+
+def _routed_tflite(network: Network) -> tuple[bytes, dict[str, int]]:
+    own = sorted({network.config.branches[key[1]] for cell in network.cells for key in cell.layers})
+    try:
+        model = to_tflite(network, ROUTED)
+    except Exception as error:
+        # Only the layers of a user can hold what the converter does not know.
+        if not own:
+            raise
+        raise UserError(f"branch {', '.join(own)} does not convert to TFLite: {error}") from error
+    operators = count_operators(model)
+    if unknown := not_builtin(operators):
+        raise UserError(
+            f"branch {', '.join(own)} needs operators that TFLite does not have built in: "
+            f"{', '.join(unknown)}"
+        )
+    return model, dict(operators)
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_string("output", None, "Folder to write.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_string("labels", None, "File with a class name a line, instead of the data set's.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir or not values.output:
+        raise UserError("needed are --workdir, a training run, and --output, the folder to write")
+    # Before the model is loaded, which takes longer.
+    artifacts.check_replaceable(values.output)
+    trained = load_trained(values.workdir)
+    if values.labels:
+        class_names = pathlib.Path(values.labels).read_text().splitlines()
+    else:
+        class_names = list(open_run_dataset(trained.run, values.data_dir).class_names)
+    console = rich.console.Console()
+    with console.status("Reading the weights") as status:
+        result = convert(trained, class_names, values.output, status.update)
+    console.print(
+        f"{result.folder}: {artifacts.TFLITE_FILE} of {result.tflite_bytes / 1e6:.2f} MB with "
+        f"{result.operators.get('IF', 0)} branches that it can skip, {artifacts.SAVED_MODEL}, "
+        f"{artifacts.LABELS_FILE}, {artifacts.DESCRIPTION_FILE}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)

@@ -1,0 +1,180 @@
+"""The graph of an exported DRNet: one image that skips branches, or a batch that masks them.
+
+Accumulating inside of the IF, `sum + weight * branch(x)` or else `sum`, takes no tensor of zeros
+and no addition for a branch that is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from drnet_tf.architecture import INPUTS_PER_NODE
+from drnet_tf.layers.branches import Pool, Skip, find_branch, is_parameter_free
+from drnet_tf.layers.selection import select
+from export import folded_layers
+from export.frozen_layer import freeze
+from export.structure import Structure
+from export.weights import Cell, Network
+
+INPUTS = ("image", "threshold")
+OUTPUTS = ("logits", "probabilities", "selected", "flops")
+
+
+def forward(
+    network: Network, structure: Structure, image: tf.Tensor, threshold: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Classifies images, each with the branches that it selects.
+
+    Args:
+        network: the weights.
+        structure: what the graph holds and can skip.
+        image: float32 [batch, image_size, image_size, 3], pixels in 0..255; a batch of 1 where
+            the structure is gated.
+        threshold: T of the selection, float32 [1] or [batch].
+
+    Returns:
+        `logits` and `probabilities`, float32 [batch, classes]; `selected`, float32 0 or 1
+        [batch, cells, connections, branches]; `flops`, float32 [batch], the multiply-accumulates
+        of the selected branches and the fixed part, summed in integers and rounded once.
+    """
+    config = network.config
+    scale = 1 / np.asarray(config.deviation, np.float64)
+    x = (image - np.asarray(config.mean, np.float32)) * scale.astype(np.float32)
+    threshold = tf.reshape(threshold, [-1, 1, 1])
+    before, previous = folded_layers.stem(x, network.stem)
+    selections = []
+    for index, cell in enumerate(network.cells):
+        states = [
+            folded_layers.preprocess(x, parts)
+            for x, parts in zip((before, previous), cell.preprocess, strict=True)
+        ]
+        # The name by which a quantization recipe leaves the routing in float.
+        with tf.name_scope("router"):
+            selected, weights = _route(network, cell, states, threshold)
+        selections.append(selected)
+        nodes = _Nodes(network, structure, index, states, selected, weights)
+        before, previous = previous, nodes.output()
+    with tf.name_scope("router"):
+        selected = tf.stack(selections, axis=1)
+        flops = _flops(network, selected)
+    logits = folded_layers.dense(tf.reduce_mean(previous, [1, 2]), network.classifier)
+    return {
+        "logits": logits,
+        "probabilities": tf.nn.softmax(logits),
+        "selected": tf.cast(selected, tf.float32),
+        "flops": flops,
+    }
+
+
+def _route(network: Network, cell: Cell, states, threshold) -> tuple[tf.Tensor, tf.Tensor]:
+    """`select` of the recalibrated weights: bool and float32 [batch, connections, branches]."""
+    config = network.config
+    shape = [-1, config.connections, len(config.branches)]
+    if cell.router is None:
+        batch = states[0].shape[0] or tf.shape(states[0])[0]
+        recalibrated = tf.fill([batch, *shape[1:]], np.float32(1 / shape[2]))
+    else:
+        logits = tf.reshape(folded_layers.router_net(states, cell.router), shape)
+        recalibrated = tf.nn.softmax(logits / np.float32(network.temperature))
+    return select(recalibrated, threshold)
+
+
+def _flops(network: Network, selected: tf.Tensor) -> tf.Tensor:
+    # float32 holds integers up to 2**24 only: with a sum in float32 every addition would round.
+    total = int(network.branch_macs.sum()) + network.fixed_macs
+    integer = tf.int32 if total < 2**31 else tf.int64
+    macs = tf.cast(selected, integer) * tf.constant(network.branch_macs, integer)
+    macs = tf.reduce_sum(macs, axis=[1, 2, 3]) + tf.constant(network.fixed_macs, integer)
+    return tf.cast(macs, tf.float32)
+
+
+class _Nodes:
+    """The nodes of one cell.
+
+    Args:
+        network, structure: as in `forward`.
+        index: of the cell.
+        states: the two preprocessed inputs; the nodes are appended.
+        selected, weights: [batch, connections, branches].
+    """
+
+    def __init__(
+        self, network: Network, structure: Structure, index: int, states, selected, weights
+    ):
+        self.config = network.config
+        self.structure = structure
+        self.index = index
+        self.cell = network.cells[index]
+        self.states = list(states)
+        self.branches = [find_branch(name) for name in self.config.branches]
+        pairs = self.config.connections * len(self.branches)
+        self.weights = tf.unstack(tf.reshape(weights, [-1, pairs, 1, 1, 1]), axis=1)
+        self.selected = tf.unstack(tf.reshape(selected, [-1])) if structure.gated else []
+        #: What connections that read the same node share, by what it is and the node.
+        self.shared: dict[tuple, tf.Tensor] = {}
+
+    def output(self) -> tf.Tensor:
+        """The concatenation of the nodes."""
+        for node in range(self.config.nodes):
+            self.states.append(self._node(node))
+        return tf.concat(self.states[INPUTS_PER_NODE:], axis=-1)
+
+    def _node(self, node: int) -> tf.Tensor:
+        pairs = [
+            (node * INPUTS_PER_NODE + i, branch)
+            for i in range(INPUTS_PER_NODE)
+            for branch in range(len(self.branches))
+        ]
+        pairs = [pair for pair in pairs if self.structure.holds(self.index, *pair)]
+        # What always runs goes first, so that the IFs find a sum to add to.
+        pairs.sort(key=lambda pair: not is_parameter_free(self.branches[pair[1]]))
+        total = None
+        for connection, branch in pairs:
+            position = connection * len(self.branches) + branch
+            run = self._branch(connection, branch)
+            weight = self.weights[position]
+            if self.structure.gated and not is_parameter_free(self.branches[branch]):
+                if total is None:
+                    total = tf.zeros(self._node_shape())
+                total = _add_if(self.selected[position], total, run, weight)
+            else:
+                term = run() * weight
+                total = term if total is None else total + term
+        return total
+
+    def _node_shape(self) -> list[int]:
+        geometry = self.cell.geometry
+        return [1, geometry.output_size, geometry.output_size, geometry.channels]
+
+    def _branch(self, connection: int, branch: int) -> Callable[[], tf.Tensor]:
+        """What computes a branch; what it shares with others is computed here."""
+        source = self.config.node_inputs[connection // INPUTS_PER_NODE][
+            connection % INPUTS_PER_NODE
+        ]
+        state, stride = self.states[source], self.cell.geometry.stride(source)
+        key = (connection, branch)
+        if key in self.cell.separable:
+            rectified = self._share(("relu", source), lambda: tf.nn.relu(state))
+            weights = self.cell.separable[key]
+            return lambda: folded_layers.separable_conv(rectified, weights, stride)
+        if key in self.cell.layers:
+            frozen = freeze(self.cell.layers[key], state.shape)
+            return lambda: frozen(state)
+        parameter_free = self.branches[branch]
+        assert isinstance(parameter_free, Pool | Skip)
+        apply = parameter_free.apply
+        if isinstance(parameter_free, Skip) and stride > 1:
+            apply = folded_layers.every_nth_pixel
+        return lambda: self._share((branch, source), lambda: apply(state, stride))
+
+    def _share(self, key: tuple, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
+
+
+def _add_if(selected, total, run, weight) -> tf.Tensor:
+    return tf.cond(selected, lambda: total + run() * weight, lambda: tf.identity(total))

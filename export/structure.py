@@ -1,0 +1,49 @@
+"""Which branches a graph holds, and which of them it can skip."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from drnet_tf.architecture import DRNetConfig
+from drnet_tf.layers.branches import find_branch, is_parameter_free
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Structure:
+    """How a graph runs the branches of its connections.
+
+    Args:
+        gated: whether each branch that has parameters sits in an IF of its own and is skipped where
+            the image does not select it. Pools and skips always run: they cost less than their
+            IF would, and two connections that read one node share them.
+        branches: bool [cells, connections, branches], the branches that the graph holds; None
+            for all.
+    """
+
+    gated: bool
+    branches: np.ndarray | None = None
+
+    def holds(self, cell: int, connection: int, branch: int) -> bool:
+        return self.branches is None or bool(self.branches[cell, connection, branch])
+
+
+#: Skips what an image does not select. For one image at a time.
+ROUTED = Structure(gated=True)
+#: Runs every branch and gives those that are not selected a weight of zero.
+DENSE = Structure(gated=False)
+
+
+def static(selected: np.ndarray) -> Structure:
+    """A graph of these branches only, without any IF: the lower bound of what routing can reach.
+
+    Args:
+        selected: bool [cells, connections, branches], what one image selects.
+    """
+    return Structure(gated=False, branches=np.asarray(selected, bool))
+
+
+def gated_branches(config: DRNetConfig) -> tuple[str, ...]:
+    """Names of the branches that `ROUTED` can skip."""
+    return tuple(name for name in config.branches if not is_parameter_free(find_branch(name)))
