@@ -14,7 +14,6 @@ from drnet_tf.models import DRNet
 from drnet_tf.training.objective import Resource, objective
 from drnet_tf.training.schedules import Hyperparameters, Recipe
 
-
 #: Graph rewrites that take longer than the tracing and make no step faster: the graph has no
 #: layout to choose, nothing to fuse that oneDNN does not, and no loop.
 UNUSED_REWRITES = (
