@@ -16,14 +16,13 @@ from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, DRNetConfig
-from drnet_tf.data import Augmentation, open_dataset, steps_per_epoch, training_batches
-from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES
-from drnet_tf.data.damage import guarded
+from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
 from drnet_tf.errors import UserError
 from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
 from drnet_tf.training.backend import step_module
+from drnet_tf.training.feeds import PIPELINES, open_feed
 from drnet_tf.training.objective import RESOURCES, Resource
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run
@@ -38,6 +37,7 @@ class Settings:
 
     Args:
         data_dir: of the prepared data set; None is the default of tensorflow-datasets.
+        input_pipeline: "tfdata", or "device" for a small set that stays on the accelerator.
         train_on_validation: train on the validation images too.
         seed: of initial weights, noise, order and augmentation.
         deterministic: the same bits every time, at some cost of speed.
@@ -47,6 +47,7 @@ class Settings:
     """
 
     data_dir: str | None = None
+    input_pipeline: str = "tfdata"
     train_on_validation: bool = False
     seed: int = 0
     deterministic: bool = False
@@ -70,15 +71,21 @@ def train(
         UserError: the input makes no sense together, or the workdir holds another run.
     """
     module = step_module()
-    dataset = open_dataset(
-        dataset_name, settings.data_dir, train_on_validation=settings.train_on_validation
+    feed = open_feed(
+        dataset_name,
+        settings.data_dir,
+        settings.input_pipeline,
+        image_size=config.image_size,
+        batch_size=recipe.batch_size,
+        augmentation=augmentation,
+        seed=settings.seed,
+        train_on_validation=settings.train_on_validation,
     )
-    if dataset.num_classes != config.classes:
+    if feed.classes != config.classes:
         raise UserError(
-            f"{dataset_name} has {dataset.num_classes} classes and {model_name} {config.classes}; "
+            f"{dataset_name} has {feed.classes} classes and {model_name} {config.classes}; "
             "choose a model for this data set"
         )
-    steps = steps_per_epoch(dataset, recipe.batch_size)
     _claim(workdir, _run(model_name, config, dataset_name, recipe, augmentation, settings))
 
     keras.utils.set_random_seed(settings.seed)
@@ -86,26 +93,12 @@ def train(
         module.make_deterministic()
     model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
     resource = Resource.from_cost(settings.resource, model.cost)
-    step_function = module.TrainingStep(model, recipe, resource)
-
-    def batches(epoch: int, done: int):
-        rest = training_batches(
-            dataset,
-            image_size=config.image_size,
-            batch_size=recipe.batch_size,
-            augmentation=augmentation,
-            seed=settings.seed,
-            epoch=epoch,
-            skip_batches=done,
-        )
-        return guarded(rest, dataset, "train")
-
+    step_function = module.TrainingStep(model, recipe, resource, feed)
     with ProgressBar("training") as progress:
         done = loop.train(
             step_function,
             recipe,
-            batches,
-            steps,
+            feed,
             workdir,
             checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
             progress=progress,
@@ -163,6 +156,7 @@ _CHOICES = {
     "recalibration": RECALIBRATIONS,
     "router": ROUTERS,
     "resource": RESOURCES,
+    "input_pipeline": PIPELINES,
 }
 _NOT_FLAGS = ("fill",)  # always the mean of the model's data
 _ARCHITECTURE_FLAGS = {
@@ -211,7 +205,7 @@ def _define_flag(name: str, kind: type, default: Any, text: str) -> None:
     define(name, default, text)
 
 
-def _read(description: type, **further: Any) -> Any:
+def read_flags(description: type, **further: Any) -> Any:
     """An instance of a dataclass from its flags."""
     names = [field.name for field in dataclasses.fields(description)]
     values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
@@ -239,9 +233,9 @@ def train_from_flags() -> int:
         values.model,
         config,
         values.dataset,
-        _read(Recipe),
-        _read(Augmentation, fill=config.mean),
-        _read(Settings),
+        read_flags(Recipe),
+        read_flags(Augmentation, fill=config.mean),
+        read_flags(Settings),
     )
 
 

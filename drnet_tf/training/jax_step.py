@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from drnet_tf.models import DRNet
+from drnet_tf.training.feeds import Feed
 from drnet_tf.training.objective import Resource, objective
 from drnet_tf.training.schedules import Hyperparameters, Recipe
 
@@ -27,12 +28,16 @@ class TrainingStep:
         model: a built model.
         recipe: for the constants of the objective and of SGD.
         resource: what E[R] counts.
+        feed: how a batch becomes images and labels.
     """
 
-    def __init__(self, model: DRNet, recipe: Recipe, resource: Resource):
+    def __init__(self, model: DRNet, recipe: Recipe, resource: Resource, feed: Feed):
         self.model = model
         self.recipe = recipe
         self.resource = resource
+        self.feed = feed
+        # Arguments of the compiled step: as constants in it they would be compiled in.
+        self.arrays = tuple(jnp.asarray(array) for array in feed.arrays)
         self.optimizer = keras.optimizers.SGD(
             recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
         )
@@ -43,8 +48,8 @@ class TrainingStep:
         # The old state is not needed any more: its memory serves for the new one.
         self._compiled = jax.jit(self._step, donate_argnums=0)
 
-    def __call__(self, images, labels, values: Hyperparameters) -> dict[str, jax.Array]:
-        """Does a step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
+    def __call__(self, batch: tuple, values: Hyperparameters) -> dict[str, jax.Array]:
+        """Does a step on a batch of the feed; returns the parts of the loss."""
         if self._state is None:
             self._state = tuple([jnp.array(v.value) for v in part] for part in self._variables())
         scalars = (
@@ -54,9 +59,12 @@ class TrainingStep:
             values.drop_connection,
             values.drop_branch,
         )
-        images, labels = shard(np.asarray(images)), shard(np.asarray(labels))
+        batch = tuple(
+            shard(np.asarray(part)) if per_image else jnp.asarray(part)
+            for part, per_image in zip(batch, self.feed.per_image, strict=True)
+        )
         self._state, metrics = self._compiled(
-            self._state, images, labels, jnp.array(scalars, jnp.float32)
+            self._state, self.arrays, batch, jnp.array(scalars, jnp.float32)
         )
         return metrics
 
@@ -72,7 +80,8 @@ class TrainingStep:
         model = self.model
         return model.trainable_variables, model.non_trainable_variables, self.optimizer.variables
 
-    def _step(self, state, images, labels, scalars):
+    def _step(self, state, arrays, batch, scalars):
+        images, labels = self.feed.prepare(arrays, *batch)
         trainable, others, optimizer = state
         learning_rate, temperature, resource_weight, drop_connection, drop_branch = scalars
         others, optimizer = list(others), list(optimizer)

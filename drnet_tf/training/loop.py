@@ -6,15 +6,14 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from drnet_tf.errors import UserError
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.training.feeds import Feed
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
 from drnet_tf.training.telemetry import EpochLog, TensorBoard
-
-Batches = Callable[[int, int], Iterable]
 
 
 class Progress(Protocol):
@@ -34,8 +33,7 @@ class Stopped(Exception):
 def train(
     step_function,
     recipe: Recipe,
-    batches: Batches,
-    steps_per_epoch: int,
+    feed: Feed,
     workdir: str,
     *,
     checkpoint_seconds: float = math.inf,
@@ -47,9 +45,7 @@ def train(
     Args:
         step_function: a `TrainingStep`; has the attributes `model` and `optimizer`.
         recipe: what to do at which step.
-        batches: called with (epoch, batches to skip), gives the rest of that epoch's batches as
-            pairs of images and labels; the same ones every time.
-        steps_per_epoch: batches of a whole epoch.
+        feed: the training images.
         workdir: where checkpoints and reports go.
         checkpoint_seconds: write a checkpoint within an epoch too once that much time has passed;
             one is written at the end of every epoch.
@@ -63,6 +59,7 @@ def train(
         UserError: the loss is not finite, or a checkpoint cannot be used.
         Stopped: SIGTERM came; a checkpoint is written.
     """
+    steps_per_epoch = feed.steps_per_epoch
     model, optimizer = step_function.model, step_function.optimizer
     total = total_steps(recipe, steps_per_epoch)
     step = 0
@@ -82,9 +79,9 @@ def train(
             epoch, done = divmod(step, steps_per_epoch)
             sums = _MetricSums()
             started, first = time.monotonic(), step
-            for images, labels in batches(epoch, done):
+            for batch in feed.batches(epoch, done):
                 values = hyperparameters(recipe, step, steps_per_epoch)
-                metrics = step_function(images, labels, values)
+                metrics = step_function(batch, values)
                 step += 1
                 # Reading a step's metrics waits for it: those of the step before are ready while
                 # the accelerator is busy with this one.

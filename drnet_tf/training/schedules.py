@@ -12,8 +12,6 @@ import math
 from drnet_tf.errors import UserError
 
 LEARNING_RATES = ("cosine", "exponential", "triangular")
-PAPER_EPOCHS = 1200
-PAPER_TEMPERATURE_DECAY = 0.0006  # an epoch, of those 1200
 EXPONENTIAL_DECAY = 0.97  # the learning rate's, an epoch, of the 250 on ImageNet
 IMAGENET_EPOCHS = 250
 
@@ -33,7 +31,8 @@ class Recipe:
         momentum, nesterov, weight_decay, clip_norm: of SGD. The decay is added to the gradient
             after it is clipped to a global norm; 0 clips nothing.
         temperature1: tau of stage 1.
-        temperature2_start, temperature2_end: tau of stage 2.
+        temperature2_start, temperature2_end: tau of stage 2, which falls by the same factor every
+            step; from 1 to 0.5 that is the paper's exp(-0.0006) an epoch, in its 1155 epochs.
         resource_weight: lambda of Eq. 8, in stage 2.
         auxiliary_weight: of the auxiliary head's cross-entropy.
         label_smoothing: share of the target that goes to all classes alike.
@@ -123,7 +122,7 @@ def hyperparameters(recipe: Recipe, step: int, steps_per_epoch: int) -> Hyperpar
     peak = recipe.learning_rate1 if stage == 1 else recipe.learning_rate2
     return Hyperparameters(
         stage=stage,
-        learning_rate=peak * _learning_rate_factor(recipe, progress, (step - begin), end - begin),
+        learning_rate=peak * _learning_rate_factor(recipe, step - begin, end - begin, total),
         temperature=recipe.temperature1 if stage == 1 else _temperature2(recipe, progress),
         resource_weight=0.0 if stage == 1 else recipe.resource_weight,
         drop_connection=recipe.drop_connection * step / total,
@@ -132,18 +131,19 @@ def hyperparameters(recipe: Recipe, step: int, steps_per_epoch: int) -> Hyperpar
 
 
 def _temperature2(recipe: Recipe, progress: float) -> float:
-    falling = math.exp(-PAPER_TEMPERATURE_DECAY * PAPER_EPOCHS * progress)
-    return max(recipe.temperature2_end, recipe.temperature2_start * falling)
+    ratio = recipe.temperature2_end / recipe.temperature2_start
+    return recipe.temperature2_start * ratio**progress
 
 
-def _learning_rate_factor(recipe: Recipe, progress: float, step: int, steps: int) -> float:
-    warmup = recipe.warmup
-    # Half a step on: the first step of a warm-up is not lost, nor the last of a decay.
-    if warmup and (rising := (step + 0.5) / max(1, steps)) < warmup:
+def _learning_rate_factor(recipe: Recipe, step: int, steps: int, total: int) -> float:
+    """For step `step` of the `steps` of a stage, in a run of `total` steps."""
+    warmup, steps = recipe.warmup, max(1, steps)
+    # Half a step on: the first step of a warm-up is not lost.
+    if warmup and (rising := (step + 0.5) / steps) < warmup:
         return rising / warmup
-    falling = (progress - warmup) / (1 - warmup)
+    falling = (step / steps - warmup) / (1 - warmup)
     if recipe.learning_rate_schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * falling))
     if recipe.learning_rate_schedule == "triangular":
         return 1 - falling
-    return EXPONENTIAL_DECAY ** (IMAGENET_EPOCHS * falling)
+    return EXPONENTIAL_DECAY ** (IMAGENET_EPOCHS * step / total)

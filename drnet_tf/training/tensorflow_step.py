@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.models import DRNet
+from drnet_tf.training.feeds import Feed
 from drnet_tf.training.objective import Resource, objective
 from drnet_tf.training.schedules import Hyperparameters, Recipe
 
@@ -41,6 +42,7 @@ class TrainingStep:
         model: a built model, made under `strategy.scope()`.
         recipe: for the constants of the objective and of SGD.
         resource: what E[R] counts.
+        feed: how a batch becomes images and labels.
         strategy: a tf.distribute strategy; None is the one in scope.
     """
 
@@ -49,11 +51,14 @@ class TrainingStep:
         model: DRNet,
         recipe: Recipe,
         resource: Resource,
+        feed: Feed,
         strategy: tf.distribute.Strategy | None = None,
     ):
         self.model = model
         self.recipe = recipe
         self.resource = resource
+        self.feed = feed
+        self.arrays = tuple(tf.constant(array) for array in feed.arrays)
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
             self.optimizer = keras.optimizers.SGD(
@@ -68,23 +73,41 @@ class TrainingStep:
         # AutoGraph would rewrite all of Keras and make tracing ten times slower.
         self._compiled = tf.function(self._distributed, autograph=False)
 
-    def __call__(self, images, labels, values: Hyperparameters) -> dict[str, tf.Tensor]:
-        """Does a step on images [batch, ...] and labels [batch]; returns the parts of the loss."""
+    def __call__(self, batch: tuple, values: Hyperparameters) -> dict[str, tf.Tensor]:
+        """Does a step on a batch of the feed; returns the parts of the loss."""
         self.optimizer.learning_rate = values.learning_rate
         self.model.temperature.assign(values.temperature)
         scalars = (values.resource_weight, values.drop_connection, values.drop_branch)
-        metrics = self._compiled(images, labels, tf.constant(scalars, tf.float32))
-        return metrics
+        batch = tuple(
+            self._spread(part) if per_image else tf.convert_to_tensor(part)
+            for part, per_image in zip(batch, self.feed.per_image, strict=True)
+        )
+        return self._compiled(batch, tf.constant(scalars, tf.float32))
+
+    def _spread(self, part):
+        """An equal share of a batch for each replica of this process."""
+        part = tf.convert_to_tensor(part)
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas == 1:
+            return part
+        share = part.shape[0] // replicas
+
+        def of_replica(context):
+            first = context.replica_id_in_sync_group * share
+            return part[first : first + share]
+
+        return self.strategy.experimental_distribute_values_from_function(of_replica)
 
     def sync(self) -> None:
         """Nothing to do: the variables of model and optimizer are the state."""
 
-    def _distributed(self, images, labels, scalars):
-        metrics = self.strategy.run(self._replica, (images, labels, scalars))
+    def _distributed(self, batch, scalars):
+        metrics = self.strategy.run(self._replica, (batch, scalars))
         reduce = functools.partial(self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
         return {name: reduce(value) for name, value in metrics.items()}
 
-    def _replica(self, images, labels, scalars):
+    def _replica(self, batch, scalars):
+        images, labels = self.feed.prepare(self.arrays, *batch)
         resource_weight, drop_connection, drop_branch = tf.unstack(scalars)
         with tf.GradientTape() as tape:
             logits, intermediates = self.model(

@@ -26,9 +26,13 @@ def test_stage_2_falls_from_1_to_one_half_with_the_resource_term_on():
     assert at(600).stage == 2
     assert at(600).temperature == 1.0
     assert at(600).resource_weight == 0.1
-    # exp(-0.0006) an epoch of 1200, here in 600 epochs: twice as fast.
-    assert at(700).temperature == pytest.approx(math.exp(-0.0012 * 100))
-    assert at(1199).temperature == 0.5
+    assert at(1199.99).temperature == pytest.approx(0.5, rel=1e-4)
+
+
+def test_temperature_falls_by_the_papers_factor_an_epoch():
+    recipe = Recipe(stage1_epochs=0, stage2_epochs=math.log(2) / 0.0006)
+    for epoch in (1, 100, 1000):
+        assert at(epoch, recipe).temperature == pytest.approx(math.exp(-0.0006 * epoch), rel=1e-3)
 
 
 @pytest.mark.parametrize(("begin", "peak"), [(0, 0.025), (600, 0.005)])

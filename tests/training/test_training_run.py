@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 
 from drnet_tf import command_line, train
@@ -137,7 +138,8 @@ def test_evaluation_reports_all_thresholds(finished, tmp_path, data_dir):
 
 @pytest.fixture(scope="module")
 def defined_flags():
-    train.define_flags()
+    if "workdir" not in flags.FLAGS:
+        train.define_flags()
 
 
 def refusal(main, *arguments):
@@ -155,7 +157,7 @@ def refusal(main, *arguments):
         (["--batch_size=many"], "batch_size"),
         (["--recalibration=max"], "recalibration"),
         (["--stage1_epochz=3"], "stage1_epochz"),
-        (["--channels=0"], "channels must be at least 2"),
+        (["--channels=0"], "channels must be a whole number of at least 2"),
         (["--branches=conv_9x9"], "unknown branch 'conv_9x9'"),
         (["--model=drnet_l.imagenet"], "has 10 classes"),
         (["--batch_size=5000"], "batch size 5000 is larger than the train split"),

@@ -1,0 +1,164 @@
+"""Where the batches of a training run come from: tf.data, or arrays that live on the accelerator.
+
+A feed gives small host batches (`batches`) and finishes them inside of the compiled step
+(`prepare`, which also gets the arrays that stay on the device). The batches of an epoch are a
+function of the seed and the epoch, so that a resumed run sees what an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+from keras import ops
+
+from drnet_tf.data.augmentation import Augmentation
+from drnet_tf.data.in_memory import (
+    InMemoryDataset,
+    augment_batch,
+    batch_seed,
+    epoch_order,
+    load_npz,
+    load_tfds,
+)
+from drnet_tf.errors import UserError
+
+PIPELINES = ("tfdata", "device")
+NPZ = ".npz"
+
+
+class Feed(Protocol):
+    """What the training loop and the step modules need to know.
+
+    Attributes:
+        classes: of the data set.
+        steps_per_epoch: full batches of an epoch.
+        arrays: what stays on the device, handed to `prepare`.
+        per_image: for each part of a batch, whether its first axis counts images.
+    """
+
+    classes: int
+    steps_per_epoch: int
+    arrays: tuple
+    per_image: tuple[bool, ...]
+
+    def batches(self, epoch: int, done: int) -> Iterable[tuple]:
+        """The batches of an epoch after the first `done`."""
+
+    def prepare(self, arrays: tuple, *batch: Any) -> tuple[Any, Any]:
+        """Images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch]."""
+
+
+def open_feed(
+    dataset: str,
+    data_dir: str | None,
+    pipeline: str,
+    *,
+    image_size: int,
+    batch_size: int,
+    augmentation: Augmentation,
+    seed: int,
+    train_on_validation: bool = False,
+) -> Feed:
+    """Opens the training images of a data set.
+
+    Args:
+        dataset: a name of tensorflow-datasets, or a file that drnet_tf.data.write_npz wrote, which
+            needs no TensorFlow and the pipeline "device".
+        pipeline: "tfdata" or "device".
+
+    Raises:
+        UserError: the data is missing or damaged, or does not go with the pipeline.
+    """
+    settings: dict[str, Any] = dict(batch_size=batch_size, augmentation=augmentation, seed=seed)
+    if dataset.endswith(NPZ):
+        if pipeline != "device":
+            raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
+        return DeviceFeed(load_npz(dataset), image_size, train_on_validation, **settings)
+    # Here, so that a machine without TensorFlow can train on an .npz file.
+    from drnet_tf.data.catalogue import open_dataset
+
+    opened = open_dataset(dataset, data_dir, train_on_validation=train_on_validation)
+    if pipeline == "device":
+        arrays = load_tfds(opened, image_size=image_size)
+        # The split holds the validation images already where they are trained on.
+        return DeviceFeed(arrays, image_size, False, **settings)
+    return TfDataFeed(opened, image_size, **settings)
+
+
+class TfDataFeed:
+    """Batches that tf.data reads, shuffles and augments on the host."""
+
+    arrays = ()
+    per_image = (True, True)
+
+    def __init__(
+        self, dataset, image_size: int, batch_size: int, augmentation: Augmentation, seed: int
+    ):
+        from drnet_tf.data.pipeline import steps_per_epoch
+
+        self.dataset = dataset
+        self.classes = dataset.num_classes
+        self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
+        self.settings = dict(
+            image_size=image_size, batch_size=batch_size, augmentation=augmentation, seed=seed
+        )
+
+    def batches(self, epoch, done):
+        from drnet_tf.data.damage import guarded
+        from drnet_tf.data.pipeline import training_batches
+
+        rest = training_batches(self.dataset, epoch=epoch, skip_batches=done, **self.settings)
+        return guarded(rest, self.dataset, "train")
+
+    def prepare(self, arrays, images, labels):
+        return images, labels
+
+
+class DeviceFeed:
+    """Batches that the compiled step gathers and augments itself; the host only sends indices."""
+
+    per_image = (True, False)
+
+    def __init__(
+        self,
+        dataset: InMemoryDataset,
+        image_size: int,
+        train_on_validation: bool,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+    ):
+        if augmentation.autoaugment or augmentation.random_resized_crop:
+            raise UserError(
+                "AutoAugment and random resized crops need --input_pipeline=tfdata; switch them "
+                "off with --autoaugment= and --norandom_resized_crop to use device"
+            )
+        parts = [dataset.splits["train"]]
+        if train_on_validation and "validation" in dataset.splits:
+            parts.append(dataset.splits["validation"])
+        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if images.shape[1:3] != (image_size, image_size):
+            raise UserError(
+                f"the images of {dataset.name} have {images.shape[1]} x {images.shape[2]} pixels "
+                f"and the model {image_size} x {image_size}; choose --image_size to fit"
+            )
+        if not 1 <= batch_size <= len(images):
+            raise UserError(f"batch_size must be between 1 and {len(images)}, not {batch_size}")
+        self.arrays = (images, labels.astype("int32"))
+        self.classes = len(dataset.class_names)
+        self.steps_per_epoch = len(images) // batch_size
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def batches(self, epoch, done):
+        order = epoch_order(len(self.arrays[0]), self.seed, epoch).astype("int32")
+        for step in range(done, self.steps_per_epoch):
+            first = step * self.batch_size
+            yield order[first : first + self.batch_size], batch_seed(self.seed, epoch, step)
+
+    def prepare(self, arrays, indices, seed):
+        images, labels = (ops.take(array, indices, axis=0) for array in arrays)
+        return augment_batch(images, seed, self.augmentation), labels

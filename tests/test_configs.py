@@ -1,0 +1,66 @@
+"""The recipes in configs/, read as the training command reads them, against the paper's text."""
+
+import pathlib
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from drnet_tf import train
+from drnet_tf.data import Augmentation
+from drnet_tf.models import list_models
+from drnet_tf.training.schedules import Recipe, hyperparameters
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+STEPS = 390  # an epoch of 50,000 images in batches of 128
+
+
+@pytest.fixture(scope="module", autouse=True)
+def defined_flags():
+    if "workdir" not in flags.FLAGS:
+        train.define_flags()
+
+
+def read(name):
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", f"--flagfile={CONFIGS / name}", "--workdir=unused"])
+        recipe = train.read_flags(Recipe)
+        return flags.FLAGS.model, recipe, train.read_flags(Augmentation)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.flags")), ids=lambda path: path.stem)
+def test_every_config_names_a_model_and_opens_with_its_command(path):
+    model, _, _ = read(path.name)
+    assert model in list_models()
+    assert f"--flagfile=configs/{path.name}" in path.read_text().split("--model")[0]
+
+
+@pytest.mark.parametrize("size", ["s", "m", "l"])
+def test_cifar10_recipe_is_the_papers(size):
+    model, recipe, augmentation = read(f"cifar10_drnet_{size}.flags")
+    assert model == f"drnet_{size}.cifar10"
+    assert recipe.epochs == 1200
+    assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, False)
+    assert (recipe.weight_decay, recipe.auxiliary_weight) == (3e-4, 0.4)
+    first, second, last = (hyperparameters(recipe, e * STEPS, STEPS) for e in (0, 600, 1199))
+    assert (first.learning_rate, first.temperature, first.resource_weight) == (0.025, 3, 0)
+    assert (second.learning_rate, second.temperature, second.resource_weight) == (0.005, 1, 0.1)
+    assert (last.learning_rate, last.temperature) == pytest.approx((0.0, 0.5), abs=1e-3)
+    assert (last.drop_connection, last.drop_branch) == pytest.approx((0.1, 0.7), abs=1e-3)
+    assert augmentation.autoaugment == "cifar10"
+    assert (augmentation.cutout, augmentation.crop_padding, augmentation.flip) == (16, 4, True)
+
+
+def test_imagenet_recipe_is_the_papers():
+    model, recipe, augmentation = read("imagenet_drnet_l.flags")
+    assert model == "drnet_l.imagenet"
+    assert recipe.epochs == 250
+    assert (recipe.momentum, recipe.nesterov, recipe.weight_decay) == (0.9, True, 3e-5)
+    assert recipe.label_smoothing == 0.1
+    rates = [hyperparameters(recipe, e * STEPS, STEPS).learning_rate for e in (0, 1, 100, 125, 249)]
+    for rate, epoch in zip(rates, (0, 1, 100, 125, 249), strict=True):
+        assert rate == pytest.approx(rates[0] * 0.97**epoch, rel=0.02)
+    begin, end = (hyperparameters(recipe, e * STEPS, STEPS) for e in (125, 250))
+    assert (begin.temperature, end.temperature) == pytest.approx((5, 0.8))
+    assert begin.resource_weight == 0.01
+    assert augmentation.autoaugment == "imagenet" and augmentation.random_resized_crop
