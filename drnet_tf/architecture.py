@@ -41,7 +41,7 @@ class DRNetConfig:
         cells: number of cells, the paper's L.
         channels: channels C of the first cell; each reduction cell doubles them.
         nodes: intermediate nodes of a cell, the paper's N.
-        branches: names in `drnet_tf.layers.branches.BRANCH_LAYERS`, in order of selection ties.
+        branches: names in `drnet_tf.layers.branches.BRANCHES`, in order of selection ties.
         stem: "cifar" (one 3x3 convolution) or "imagenet" (three strided ones).
         router: "routernet", or "none" for the ablation with uniform weights.
         recalibration: "gumbel_softmax", or the ablations "softmax" (no noise) and "none".
@@ -136,7 +136,10 @@ class DRNetConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         _require(not unknown, f"unknown fields of a DRNet configuration: {', '.join(unknown)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**fields)
 
 
 @dataclasses.dataclass(frozen=True)

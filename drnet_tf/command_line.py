@@ -7,17 +7,19 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import Stopped, UserError
 
+# What a shell reports of a process that Ctrl-C, or SIGTERM, ended.
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
     """Parses the flags of `arguments` (those of the process by default) and calls `main`.
 
     A `UserError`, or a file that cannot be read or written, ends the process with one line and
-    exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130. Anything else is a
-    defect and shows its traceback.
+    exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130 and SIGTERM, where
+    the work can go on later, with 143. Anything else is a defect and shows its traceback.
     """
     logging.set_verbosity(logging.WARNING)
 
@@ -28,6 +30,9 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
             main()
         except (UserError, OSError) as error:
             sys.exit(f"error: {one_line(error)}")
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            sys.exit(TERMINATED)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED)

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Wrong input. The message is one line: what is wrong, and what would be right."""
+
+
+class Stopped(Exception):
+    """The process was asked to stop, and left its work so that it can go on from there."""

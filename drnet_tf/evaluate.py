@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from collections.abc import Sequence
 
 from absl import flags
 from rich.console import Console
 
 from drnet_tf import command_line
-from drnet_tf.data import evaluation_batches, open_dataset
-from drnet_tf.data.damage import guarded
+from drnet_tf.data.evaluation_images import open_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import threshold_table
 from drnet_tf.evaluation.thresholds import ThresholdResult, evaluate
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
-from drnet_tf.writing import write_text
+from drnet_tf.writing import check_writable, write_text
 
 BATCH_SIZE = 100
 
 
 def evaluate_trained(
     trained: Trained,
-    thresholds: list[float],
+    thresholds: Sequence[float],
     data_dir: str | None = None,
     split: str = "test",
     batch_size: int = BATCH_SIZE,
 ) -> list[ThresholdResult]:
     """Evaluates on a split of the data set that the model was trained on."""
-    dataset = open_dataset(trained.run.dataset, data_dir or trained.run.settings["data_dir"])
-
-    def batches():
-        images = evaluation_batches(
-            dataset, split, image_size=trained.run.config.image_size, batch_size=batch_size
-        )
-        return guarded(images, dataset, split)
-
+    settings = trained.run.settings
+    images = open_images(
+        trained.run.dataset,
+        data_dir or settings["data_dir"],
+        trained.run.config.image_size,
+        train_on_validation=settings["train_on_validation"],
+    )
     with ProgressBar("evaluating") as progress:
-        return evaluate(trained.model, batches, thresholds, progress.update)
+        return evaluate(
+            trained.model,
+            lambda: images.batches(split, batch_size),
+            thresholds,
+            progress.update,
+        )
 
 
 def parse_thresholds(values: list[str]) -> list[float]:
@@ -47,8 +52,8 @@ def parse_thresholds(values: list[str]) -> list[float]:
         thresholds = [float(value) for value in values]
     except ValueError as error:
         raise UserError(f"--thresholds must be numbers, such as 0,0.5,1: {error}") from error
-    if not thresholds or any(math.isnan(value) for value in thresholds):
-        raise UserError("--thresholds must be one or more numbers, such as 0,0.5,1")
+    if not thresholds or not all(math.isfinite(value) for value in thresholds):
+        raise UserError("--thresholds must be one or more finite numbers, such as 0,0.5,1")
     return thresholds
 
 
@@ -66,19 +71,22 @@ def main() -> None:
     if not values.workdir:
         raise UserError("--workdir is needed: the folder of a training run")
     thresholds = parse_thresholds(values.thresholds)
+    if values.json:
+        check_writable(values.json)
     trained = load_trained(values.workdir)
     results = evaluate_trained(trained, thresholds, values.data_dir, values.split)
     title = (
         f"{trained.run.model} after step {trained.step}, "
         f"{results[0].images} images of {trained.run.dataset} ({values.split})"
     )
-    Console().print(threshold_table(results, title))
+    Console().print(threshold_table(results, trained.model.cost.total.macs, title))
     if values.json:
         report = {
             "model": trained.run.model,
             "dataset": trained.run.dataset,
             "split": values.split,
             "step": trained.step,
+            "all_branches": dataclasses.asdict(trained.model.cost.total),
             "thresholds": [result.to_dict() for result in results],
         }
         write_text(values.json, json.dumps(report, indent=2) + "\n")

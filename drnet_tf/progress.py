@@ -24,7 +24,7 @@ class ProgressBar:
         self.title = title
         self.stream = stream or sys.stderr
         self.bar: rich_progress.Progress | None = None
-        self.task = None
+        self.task = rich_progress.TaskID(0)
         self.last_line = 0.0
 
     def __enter__(self) -> ProgressBar:

@@ -10,20 +10,22 @@ import json
 import pathlib
 import time
 
-import numpy as np
 from absl import flags
 from rich.console import Console
 from rich.table import Table
 
 from drnet_tf import command_line, train
-from drnet_tf.data import evaluation_batches, open_dataset
+from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import evaluate_trained
 from drnet_tf.evaluation.thresholds import ThresholdResult
+from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import load_trained
 from drnet_tf.writing import write_text
+from export.artifacts import check_replaceable
 from export.benchmark import BenchmarkResult, benchmark
 from export.convert import convert
+from export.run_data import open_run_images, require_tensorflow
 from export.verify import verify
 
 FLAGFILE = pathlib.Path(__file__).parents[1] / "configs" / "digits_quickstart.flags"
@@ -42,6 +44,8 @@ def main() -> None:
     settings = (f"--flagfile={FLAGFILE}", f"--data_dir={data_dir}", f"--workdir={workdir}")
     flags.FLAGS(["quickstart", *settings])
     console = Console()
+    require_tensorflow()
+    check_replaceable(export_dir)
 
     console.rule("1 of 4: training, both stages")
     train.train_from_flags()
@@ -51,17 +55,23 @@ def main() -> None:
     evaluated = evaluate_trained(trained, THRESHOLDS)
 
     console.rule("3 of 4: export, and its check against the Keras model")
-    dataset = open_dataset(trained.run.dataset, data_dir)
-    images = test_images(dataset, trained.run.config.image_size, VERIFIED_IMAGES)
-    convert(trained, dataset.class_names, export_dir)
-    report = verify(trained, export_dir, images, THRESHOLDS)
+    dataset = open_run_images(trained.run, data_dir)
+    images = first_images(dataset, "test", VERIFIED_IMAGES)
+    with console.status("Reading the weights") as status:
+        convert(trained, dataset.class_names, export_dir, status.update)
+    with ProgressBar("verifying") as progress:
+        report = verify(trained, export_dir, images, THRESHOLDS, progress.update)
     for line in report.summary:
         console.print(line)
     if not report.ok:
         raise UserError("the exported model does not do what the Keras model does; see above")
 
     console.rule("4 of 4: timing on this machine, one thread")
-    timed = benchmark(trained, export_dir, images[:TIMED_IMAGES], THRESHOLDS, TIMED_SECONDS)
+    images = images[:TIMED_IMAGES]
+    with ProgressBar("timing") as progress:
+        timed = benchmark(
+            trained, export_dir, images, THRESHOLDS, TIMED_SECONDS, progress=progress.update
+        )
 
     table = closing_table(evaluated, timed)
     console.print(table)
@@ -75,14 +85,6 @@ def main() -> None:
         console.print(f"{what:22}{path}", soft_wrap=True)
     write_text(output / "results.json", json.dumps(_report(evaluated, timed), indent=2) + "\n")
     console.print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
-
-
-def test_images(dataset, image_size: int, count: int) -> np.ndarray:
-    """The first images of the test split, float32 [count, height, width, 3] in 0..255."""
-    batches = evaluation_batches(
-        dataset, "test", image_size=image_size, batch_size=count, limit=count
-    )
-    return np.concatenate([np.asarray(images) for images, _ in batches])
 
 
 def closing_table(evaluated: list[ThresholdResult], timed: list[BenchmarkResult]) -> Table:

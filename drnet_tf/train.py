@@ -6,8 +6,8 @@ The same command goes on where a run that was stopped left off.
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
-import sys
 import typing
 from typing import Any
 
@@ -15,20 +15,23 @@ import keras
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, DRNetConfig
+from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, STEMS, DRNetConfig
+from drnet_tf.cost import cost_table
 from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
 from drnet_tf.errors import UserError
 from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
 from drnet_tf.training.backend import step_module
+from drnet_tf.training.checkpoints import list_checkpoints
 from drnet_tf.training.feeds import PIPELINES, open_feed
 from drnet_tf.training.objective import RESOURCES, Resource
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
-from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run
+from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.writing import replacing
 
-TERMINATED = 143  # what a shell reports of a process that SIGTERM ended
+#: float16 would need its loss scaled.
+DTYPES = ("float32", "mixed_bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +58,14 @@ class Settings:
     dtype: str = "float32"
     checkpoint_minutes: float = 10.0
 
+    def __post_init__(self):
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed must be between 0 and {2**32 - 1}, not {self.seed}")
+        if self.dtype not in DTYPES:
+            raise UserError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype}")
+        if not 0 <= self.checkpoint_minutes < math.inf:
+            raise UserError(f"checkpoint_minutes must be 0 or more, not {self.checkpoint_minutes}")
+
 
 def train(
     workdir: str,
@@ -71,6 +82,12 @@ def train(
         UserError: the input makes no sense together, or the workdir holds another run.
     """
     module = step_module()
+    run = _run(model_name, config, dataset_name, recipe, augmentation, settings)
+    _check_workdir(workdir, run)
+    try:
+        cost_table(config)
+    except ValueError as error:  # an unknown branch
+        raise UserError(str(error)) from error
     feed = open_feed(
         dataset_name,
         settings.data_dir,
@@ -84,16 +101,22 @@ def train(
     if feed.classes != config.classes:
         raise UserError(
             f"{dataset_name} has {feed.classes} classes and {model_name} {config.classes}; "
-            "choose a model for this data set"
+            f"choose a model for this data set, or --classes={feed.classes}"
         )
-    _claim(workdir, _run(model_name, config, dataset_name, recipe, augmentation, settings))
+    with claimed(workdir):
+        return _train(workdir, run, config, recipe, settings, module, feed)
 
+
+def _train(workdir, run, config, recipe, settings, module, feed) -> int:
+    if not _check_workdir(workdir, run):
+        run.save(workdir)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         module.make_deterministic()
-    model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
-    resource = Resource.from_cost(settings.resource, model.cost)
-    step_function = module.TrainingStep(model, recipe, resource, feed)
+    with module.placement(recipe.batch_size):
+        model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
+        resource = Resource.from_cost(settings.resource, model.cost)
+        step_function = module.TrainingStep(model, recipe, resource, feed)
     with ProgressBar("training") as progress:
         done = loop.train(
             step_function,
@@ -121,13 +144,18 @@ def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Ru
 _FREE_SETTINGS = ("data_dir", "checkpoint_minutes")
 
 
-def _claim(workdir: str, run: Run) -> None:
-    """Writes run.json, or checks that the one that is there describes the same run."""
+def _check_workdir(workdir: str, run: Run) -> bool:
+    """Whether the workdir holds this run already.
+
+    Raises:
+        UserError: it holds another one, or is no folder.
+    """
     if not pathlib.Path(workdir, RUN_FILE).exists():
         if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
             raise UserError(f"--workdir={workdir} is a file; name a folder")
-        run.save(workdir)
-        return
+        if list_checkpoints(workdir):
+            raise UserError(f"{workdir} has checkpoints but no {RUN_FILE} that says of what")
+        return False
     old = Run.load(workdir)
     before, now = _flat(old), _flat(run)
     differing = [name for name in now if before.get(name) != now[name]]
@@ -135,8 +163,9 @@ def _claim(workdir: str, run: Run) -> None:
         name = differing[0]
         raise UserError(
             f"{workdir} holds another run: its {name} is {before.get(name)}, not {now[name]}; "
-            "use its settings to go on, or another --workdir to begin anew"
+            "use its settings to go on, or another folder to begin anew"
         )
+    return True
 
 
 def _flat(run: Run) -> dict[str, Any]:
@@ -149,12 +178,15 @@ def _flat(run: Run) -> dict[str, Any]:
     }
 
 
+NO_POLICY = "none"  # so that a command can take back what its flagfile says
+
 #: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
 _CHOICES = {
     "learning_rate_schedule": LEARNING_RATES,
-    "autoaugment": AUTOAUGMENT_POLICIES,
+    "autoaugment": (NO_POLICY, *AUTOAUGMENT_POLICIES),
     "recalibration": RECALIBRATIONS,
     "router": ROUTERS,
+    "stem": STEMS,
     "resource": RESOURCES,
     "input_pipeline": PIPELINES,
 }
@@ -162,7 +194,9 @@ _NOT_FLAGS = ("fill",)  # always the mean of the model's data
 _ARCHITECTURE_FLAGS = {
     "recalibration": str,
     "router": str,
+    "stem": str,
     "image_size": int,
+    "classes": int,
     "cells": int,
     "channels": int,
     "nodes": int,
@@ -209,6 +243,8 @@ def read_flags(description: type, **further: Any) -> Any:
     """An instance of a dataclass from its flags."""
     names = [field.name for field in dataclasses.fields(description)]
     values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
+    if values.get("autoaugment") == NO_POLICY:
+        values["autoaugment"] = None
     try:
         return description(**values, **further)
     except ValueError as error:
@@ -240,11 +276,7 @@ def train_from_flags() -> int:
 
 
 def main() -> None:
-    try:
-        steps = train_from_flags()
-    except loop.Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(TERMINATED)
+    steps = train_from_flags()
     workdir = flags.FLAGS.workdir
     print(f"trained {steps} steps; next: python -m drnet_tf.evaluate --workdir={workdir}")
 

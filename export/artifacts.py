@@ -48,6 +48,7 @@ def describe(
         "model": trained.run.model,
         "dataset": trained.run.dataset,
         "checkpoint": trained.checkpoint.name,
+        "checkpoint_sha256": sha256(trained.checkpoint),
         "step": trained.step,
         "config": config.to_dict(),
         "input": {
@@ -140,6 +141,8 @@ def check_source(export_dir: pathlib.Path | str, trained: Trained) -> None:
             f"{export_dir} was exported at step {values['step']} but the latest checkpoint is of "
             f"step {trained.step}: export the model again"
         )
+    if values["checkpoint_sha256"] != sha256(trained.checkpoint):
+        raise UserError(f"{export_dir} was exported from another run: export the model again")
 
 
 def check_replaceable(output: pathlib.Path | str) -> None:

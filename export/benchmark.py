@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,13 +24,14 @@ import rich.table
 from absl import flags
 
 from drnet_tf import command_line
+from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
-from drnet_tf.writing import write_text
+from drnet_tf.writing import check_writable, write_text
 from export import artifacts
-from export.run_data import open_run_dataset, read_test_images
+from export.run_data import open_run_images, require_tensorflow
 from export.structure import DENSE, static
 from export.tflite import TFLiteRunner, to_tflite
 from export.weights import Network, read_weights
@@ -265,11 +267,15 @@ def main() -> None:
     if not values.workdir or not values.export_dir:
         raise UserError("needed are --workdir, a training run, and --export_dir, its export")
     thresholds = parse_thresholds(values.thresholds)
+    if not math.isfinite(values.seconds):
+        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
+    if values.json:
+        check_writable(values.json)
+    require_tensorflow()
     artifacts.check_files(values.export_dir)
     trained = load_trained(values.workdir)
     artifacts.check_source(values.export_dir, trained)
-    dataset = open_run_dataset(trained.run, values.data_dir)
-    images = read_test_images(dataset, values.images, trained.model.config.image_size)
+    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("benchmark") as bar:
         results = benchmark(
             trained,

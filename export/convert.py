@@ -13,7 +13,6 @@ import json
 import pathlib
 from collections.abc import Callable, Sequence
 
-import keras
 import rich.console
 from absl import flags
 
@@ -23,7 +22,7 @@ from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import replacing
 from export import artifacts
 from export.inspection import count_operators, not_builtin
-from export.run_data import open_run_dataset
+from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import write_saved_model
 from export.structure import ROUTED
 from export.tflite import to_tflite
@@ -67,8 +66,7 @@ def convert(
     """
     config = trained.model.config
     artifacts.check_replaceable(output)
-    if keras.backend.backend() != "tensorflow":
-        raise UserError("an export needs KERAS_BACKEND=tensorflow")
+    require_tensorflow()
     if len(class_names) != config.classes:
         raise UserError(f"the model has {config.classes} classes, not {len(class_names)}")
     if any("\n" in name or not name.strip() for name in class_names):
@@ -106,6 +104,14 @@ def _routed_tflite(network: Network) -> tuple[bytes, dict[str, int]]:
     return model, dict(operators)
 
 
+def read_labels(path: str) -> list[str]:
+    """The lines of a text file."""
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8") from error
+
+
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
     flags.DEFINE_string("workdir", None, "Folder of a training run.")
@@ -120,11 +126,11 @@ def main() -> None:
         raise UserError("needed are --workdir, a training run, and --output, the folder to write")
     # Before the model is loaded, which takes longer.
     artifacts.check_replaceable(values.output)
+    require_tensorflow()
+    class_names = read_labels(values.labels) if values.labels else None
     trained = load_trained(values.workdir)
-    if values.labels:
-        class_names = pathlib.Path(values.labels).read_text().splitlines()
-    else:
-        class_names = list(open_run_dataset(trained.run, values.data_dir).class_names)
+    if class_names is None:
+        class_names = list(open_run_images(trained.run, values.data_dir).class_names)
     console = rich.console.Console()
     with console.status("Reading the weights") as status:
         result = convert(trained, class_names, values.output, status.update)

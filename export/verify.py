@@ -21,6 +21,7 @@ from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.cost import CostTable
+from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.models import DRNet
@@ -28,7 +29,7 @@ from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
 from export import artifacts
 from export.borderline import borderline
-from export.run_data import open_run_dataset, read_test_images
+from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import SavedModelRunner
 from export.tflite import Outputs, TFLiteRunner
 
@@ -278,11 +279,11 @@ def main() -> None:
     if not values.workdir or not values.export_dir:
         raise UserError("needed are --workdir, a training run, and --export_dir, its export")
     thresholds = parse_thresholds(values.thresholds)
+    require_tensorflow()
     artifacts.check_files(values.export_dir)
     trained = load_trained(values.workdir)
     artifacts.check_source(values.export_dir, trained)
-    dataset = open_run_dataset(trained.run, values.data_dir)
-    images = read_test_images(dataset, values.images, trained.model.config.image_size)
+    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("verifying") as bar:
         report = verify(trained, values.export_dir, images, thresholds, bar.update)
     console = rich.console.Console()

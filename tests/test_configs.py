@@ -25,6 +25,7 @@ def read(name):
     with flagsaver.flagsaver():
         flags.FLAGS(["train", f"--flagfile={CONFIGS / name}", "--workdir=unused"])
         recipe = train.read_flags(Recipe)
+        assert flags.FLAGS.train_on_validation, "the paper trains on all training images"
         return flags.FLAGS.model, recipe, train.read_flags(Augmentation)
 
 

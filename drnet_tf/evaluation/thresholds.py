@@ -11,8 +11,6 @@ from drnet_tf.errors import UserError
 from drnet_tf.models import DRNet
 from drnet_tf.training.backend import step_module
 
-ALL_BRANCHES = float("inf")
-
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
@@ -71,24 +69,25 @@ def evaluate(
     forward = step_module().compile_forward(model)
     results = []
     for index, threshold in enumerate(thresholds):
-        predictions, truth, selected = [], [], []
+        predictions, truth, masks = [], [], []
         size = None
         for images, labels in batches():
             images, labels = np.asarray(images), np.asarray(labels)
             size = size or len(images)
             logits, mask = forward(padded(images, size), threshold)
             predictions.append(logits[: len(images)].argmax(axis=-1))
-            selected.append(mask[: len(images)])
+            masks.append(mask[: len(images)])
             truth.append(labels)
         if not truth:
             raise UserError("there is no image to evaluate with")
-        predictions, truth, selected = (np.concatenate(v) for v in (predictions, truth, selected))
+        selected = np.concatenate(masks)
+        correct = np.concatenate(predictions) == np.concatenate(truth)
         params, macs = model.cost.of_selection(selected)
         results.append(
             ThresholdResult(
                 threshold=float(threshold),
-                accuracy=float(np.mean(predictions == truth)),
-                images=len(truth),
+                accuracy=float(correct.mean()),
+                images=len(correct),
                 params=Distribution.of(params),
                 macs=Distribution.of(macs),
                 selected=selected.mean(axis=0),

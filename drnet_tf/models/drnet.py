@@ -49,7 +49,7 @@ class DRNet(keras.Model):
         self.seed = seed
         config, policy = self.config, self.dtype_policy
         self.cost = cost_table(config)
-        seeds = [None] * config.cells
+        seeds: list[int | None] = [None] * config.cells
         if seed is not None:
             seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(config.cells)]
         self.stem = STEM_LAYERS[config.stem](config.channels, name="stem", dtype=policy)

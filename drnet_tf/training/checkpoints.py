@@ -10,6 +10,7 @@ import dataclasses
 import pathlib
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +21,18 @@ from drnet_tf.writing import replacing
 CHECKPOINTS = "checkpoints"
 KEPT = 2
 _STEP_KEY = "step"
+# What NumPy and zipfile raise for files that are cut short, altered, or something else.
+_DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _NAME = re.compile(r"step-(\d{9})\.npz")
 
 
@@ -52,9 +65,9 @@ class Checkpoint:
         arrays = {f"model/{k}": v for k, v in self.model.items()}
         arrays |= {f"optimizer/{k}": v for k, v in self.optimizer.items()}
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays, **{_STEP_KEY: self.step})
+            np.savez(file, allow_pickle=False, **arrays, **{_STEP_KEY: np.array(self.step)})
         for old in list_checkpoints(workdir)[:-KEPT]:
-            old.unlink()
+            old.unlink(missing_ok=True)
         return path
 
     @classmethod
@@ -68,14 +81,14 @@ class Checkpoint:
             with np.load(path) as file:
                 arrays = {key: file[key] for key in file.files}
             step = int(arrays.pop(_STEP_KEY))
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+            for key, value in arrays.items():
+                part, _, variable = key.partition("/")
+                parts[part][variable] = value
+        except _DAMAGE as error:
             raise UserError(
                 f"{path} is not a whole checkpoint ({error}); delete it to use an earlier one"
             ) from error
-        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
-        for key, value in arrays.items():
-            part, _, variable = key.partition("/")
-            parts[part][variable] = value
         return cls(step, parts["model"], parts["optimizer"])
 
     def restore(self, model, optimizer=None) -> None:

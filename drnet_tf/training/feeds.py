@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from drnet_tf.data.augmentation import Augmentation
+from drnet_tf.data.evaluation_images import NPZ
 from drnet_tf.data.in_memory import (
     InMemoryDataset,
     augment_batch,
@@ -25,7 +26,6 @@ from drnet_tf.data.in_memory import (
 from drnet_tf.errors import UserError
 
 PIPELINES = ("tfdata", "device")
-NPZ = ".npz"
 
 
 class Feed(Protocol):
@@ -90,8 +90,8 @@ def open_feed(
 class TfDataFeed:
     """Batches that tf.data reads, shuffles and augments on the host."""
 
-    arrays = ()
-    per_image = (True, True)
+    arrays: tuple = ()
+    per_image: tuple[bool, ...] = (True, True)
 
     def __init__(
         self, dataset, image_size: int, batch_size: int, augmentation: Augmentation, seed: int
@@ -119,7 +119,7 @@ class TfDataFeed:
 class DeviceFeed:
     """Batches that the compiled step gathers and augments itself; the host only sends indices."""
 
-    per_image = (True, False)
+    per_image: tuple[bool, ...] = (True, False)
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class DeviceFeed:
         if augmentation.autoaugment or augmentation.random_resized_crop:
             raise UserError(
                 "AutoAugment and random resized crops need --input_pipeline=tfdata; switch them "
-                "off with --autoaugment= and --norandom_resized_crop to use device"
+                "off with --autoaugment=none and --norandom_resized_crop to use device"
             )
         parts = [dataset.splits["train"]]
         if train_on_validation and "validation" in dataset.splits:
@@ -146,7 +146,7 @@ class DeviceFeed:
             )
         if not 1 <= batch_size <= len(images):
             raise UserError(f"batch_size must be between 1 and {len(images)}, not {batch_size}")
-        self.arrays = (images, labels.astype("int32"))
+        self.arrays: tuple = (images, labels.astype("int32"))
         self.classes = len(dataset.class_names)
         self.steps_per_epoch = len(images) // batch_size
         self.batch_size = batch_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from drnet_tf.errors import UserError
 from drnet_tf.models import DRNet
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.objective import Resource, objective
@@ -16,7 +18,22 @@ from drnet_tf.training.schedules import Hyperparameters, Recipe
 
 
 def make_deterministic() -> None:
-    """XLA on a CPU gives the same bits anyway; on a GPU set XLA_FLAGS before the start."""
+    """XLA on a CPU does so anyway; a GPU needs XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
+
+
+def placement(batch_size: int) -> contextlib.AbstractContextManager:
+    """The scope to build a model and its `TrainingStep` in: all devices, data parallel.
+
+    Raises:
+        UserError: the batch does not divide by their number.
+    """
+    devices = jax.device_count()
+    if devices < 2:
+        return contextlib.nullcontext()
+    if batch_size % devices:
+        raise UserError(f"batch_size must divide by the {devices} devices, not be {batch_size}")
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    return contextlib.nullcontext()
 
 
 class TrainingStep:
@@ -44,7 +61,7 @@ class TrainingStep:
         self.optimizer.build(model.trainable_variables)
         self._temperature = _index(model.non_trainable_variables, model.temperature)
         self._learning_rate = _index(self.optimizer.variables, self.optimizer._learning_rate)
-        self._state = None
+        self._state: tuple | None = None
         # The old state is not needed any more: its memory serves for the new one.
         self._compiled = jax.jit(self._step, donate_argnums=0)
 

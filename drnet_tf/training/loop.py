@@ -6,10 +6,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import Stopped, UserError
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
@@ -22,14 +21,6 @@ class Progress(Protocol):
     def update(self, step: int, total: int, text: str) -> None: ...
 
 
-class Stopped(Exception):
-    """The run was asked to stop, by SIGTERM, and left a checkpoint."""
-
-    def __init__(self, step: int):
-        super().__init__(f"stopped after step {step}; the same command goes on from there")
-        self.step = step
-
-
 def train(
     step_function,
     recipe: Recipe,
@@ -37,7 +28,6 @@ def train(
     workdir: str,
     *,
     checkpoint_seconds: float = math.inf,
-    validate: Callable[[], dict[str, float]] | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
@@ -49,7 +39,6 @@ def train(
         workdir: where checkpoints and reports go.
         checkpoint_seconds: write a checkpoint within an epoch too once that much time has passed;
             one is written at the end of every epoch.
-        validate: called after every epoch, gives further numbers to report.
         progress: shows how far the run is.
 
     Returns:
@@ -88,22 +77,19 @@ def train(
                 sums.add(step, values, metrics)
                 if progress is not None and sums.latest:
                     progress.update(step, total, _text(values.stage, sums.latest))
-                if step == total:
+                if step % steps_per_epoch == 0 or step == total:
                     break
                 if terminated.is_set() or time.monotonic() - saved > checkpoint_seconds:
                     sums.flush()
                     save(step)
                     saved = time.monotonic()
                     if terminated.is_set():
-                        raise Stopped(step)
+                        raise _stopped(step)
             if step == first:
                 raise UserError(f"the data gave no batch for epoch {epoch}")
-            row = sums.means()
+            row = {"steps": step - first} | sums.means()
             seconds = time.monotonic() - started
             row["images_per_second"] = (step - first) * recipe.batch_size / seconds
-            if validate is not None:
-                step_function.sync()
-                row |= validate()
             settings = {
                 "stage": values.stage,
                 "learning_rate": values.learning_rate,
@@ -113,7 +99,13 @@ def train(
             board.scalars(settings | row, step)
             save(step)
             saved = time.monotonic()
+            if terminated.is_set() and step < total:
+                raise _stopped(step)
     return step
+
+
+def _stopped(step: int) -> Stopped:
+    return Stopped(f"stopped after step {step}; the same command goes on from there")
 
 
 class _MetricSums:

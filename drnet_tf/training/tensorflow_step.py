@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from drnet_tf.errors import UserError
 from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.models import DRNet
 from drnet_tf.training.feeds import Feed
@@ -33,6 +35,20 @@ UNUSED_REWRITES = (
 def make_deterministic() -> None:
     """Makes every operation give the same bits each time, at some cost of speed."""
     tf.config.experimental.enable_op_determinism()
+
+
+def placement(batch_size: int) -> contextlib.AbstractContextManager:
+    """The scope to build a model and its `TrainingStep` in: all GPUs of this machine.
+
+    Raises:
+        UserError: the batch does not divide by their number.
+    """
+    devices = len(tf.config.list_logical_devices("GPU"))
+    if devices < 2:
+        return contextlib.nullcontext()
+    if batch_size % devices:
+        raise UserError(f"batch_size must divide by the {devices} GPUs, not be {batch_size}")
+    return tf.distribute.MirroredStrategy().scope()
 
 
 class TrainingStep:

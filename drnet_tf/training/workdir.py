@@ -8,9 +8,12 @@ model.keras                the finished model, for use from Keras
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from drnet_tf.architecture import DRNetConfig
@@ -21,6 +24,7 @@ from drnet_tf.writing import write_text
 
 RUN_FILE = "run.json"
 MODEL_FILE = "model.keras"
+LOCK_FILE = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,23 @@ class Trained:
     run: Run
     checkpoint: pathlib.Path
     step: int
+
+
+@contextlib.contextmanager
+def claimed(workdir: str) -> Iterator[None]:
+    """Keeps other processes from training in a workdir.
+
+    Raises:
+        UserError: one does already.
+    """
+    pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+    # The system releases the lock when the process ends, however it ends.
+    with pathlib.Path(workdir, LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process trains in {workdir}; wait for it to end") from error
+        yield
 
 
 def load_trained(workdir: str) -> Trained:

@@ -1,5 +1,6 @@
 """A training step on TensorFlow, against NumPy's SGD and against itself on two devices."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -93,8 +94,6 @@ def test_momentum_carries_the_last_step_on():
     step(batch(), VALUES)
     points.append([np.asarray(v) for v in model.trainable_variables])
     # With a learning rate of zero nothing is added but momentum, which SGD keeps in its velocity.
-    import dataclasses
-
     step(batch(), dataclasses.replace(VALUES, learning_rate=1e-12))
     points.append([np.asarray(v) for v in model.trainable_variables])
     for start, first, second in zip(*points, strict=True):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from absl import flags
 from absl.testing import flagsaver
 
 from drnet_tf import command_line, train
+from drnet_tf.evaluate import evaluate_trained
 from drnet_tf.training.checkpoints import list_checkpoints
 from drnet_tf.training.telemetry import read_epochs
+from drnet_tf.training.workdir import claimed, load_trained
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
@@ -197,3 +200,69 @@ def test_a_workdir_without_a_run_gives_one_line_and_no_traceback(tmp_path):
     assert result.returncode == 1
     assert last_line(result).startswith("error: ") and "no workdir" in last_line(result)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("--seed=-1", "seed must be between"),
+        ("--dtype=float8", "dtype must be one of"),
+        ("--checkpoint_minutes=nan", "checkpoint_minutes must be"),
+    ],
+)
+def test_settings_without_meaning_are_refused(tmp_path, defined_flags, argument, says):
+    workdir = tmp_path / "run"
+    line = refusal(train.main, *TINY, f"--workdir={workdir}", argument)
+    assert says in line and "\n" not in line
+    assert not workdir.exists()
+
+
+def test_checkpoints_that_nothing_describes_are_not_adopted(finished, tmp_path, defined_flags):
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    line = refusal(train.main, *TINY, f"--workdir={tmp_path}")
+    assert "no run.json" in line
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_two_processes_do_not_train_in_one_workdir(tmp_path, data_dir, defined_flags):
+    with claimed(str(tmp_path)):
+        line = refusal(train.main, *TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}")
+    assert "another process trains in" in line
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_run_on_an_npz_file_can_be_evaluated(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 8), ("test", 5)):
+        arrays[f"{split}_images"] = generator.integers(0, 256, (count, 8, 8, 3), "uint8")
+        arrays[f"{split}_labels"] = (np.arange(count) % 3).astype("int32")
+    np.savez(tmp_path / "set.npz", **arrays, class_names=np.array(["a", "b", "c"]))
+    workdir = tmp_path / "run"
+    result = run(
+        *TINY,
+        f"--workdir={workdir}",
+        f"--dataset={tmp_path / 'set.npz'}",
+        "--classes=3",
+        "--input_pipeline=device",
+        "--batch_size=4",
+        "--nodes=1",
+    )
+    assert result.returncode == 0, result.stderr
+    (only,) = evaluate_trained(load_trained(str(workdir)), [0.5])
+    assert only.images == 5
+
+
+def test_sigterm_leaves_a_checkpoint_from_which_the_run_goes_on(tmp_path, data_dir):
+    arguments = [*TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}", "--stage1_epochs=500"]
+    process = subprocess.Popen(
+        command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while not list_checkpoints(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "the same command goes on from there" in errors and "Traceback" not in errors
+    assert final_arrays(tmp_path)["step"] > 0

@@ -1,0 +1,101 @@
+"""Images to evaluate with, from tensorflow-datasets or from an .npz file alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from drnet_tf.data.errors import DataError
+from drnet_tf.data.in_memory import InMemoryDataset, load_npz
+
+NPZ = ".npz"
+
+
+class EvaluationImages(Protocol):
+    """A data set whose splits are read in order.
+
+    Attributes:
+        class_names: by label.
+    """
+
+    class_names: tuple[str, ...]
+
+    def batches(
+        self, split: str, batch_size: int, limit: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch].
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: of all batches but the last, which may be smaller.
+            limit: how many images to read, the first ones; None for all.
+        """
+
+
+def open_images(
+    dataset: str, data_dir: str | None, image_size: int, *, train_on_validation: bool = False
+) -> EvaluationImages:
+    """Opens a data set by its name, or an .npz file by its path.
+
+    Args:
+        train_on_validation: whether the model was trained on the validation images: they are then
+            not there to evaluate with.
+
+    Raises:
+        DataError: it is missing, damaged, or does not fit.
+    """
+    if dataset.endswith(NPZ):
+        return _ArrayImages(load_npz(dataset), image_size, train_on_validation)
+    # Here, so that a machine without TensorFlow can evaluate on an .npz file.
+    from drnet_tf.data.catalogue import open_dataset
+
+    return _DatasetImages(
+        open_dataset(dataset, data_dir, train_on_validation=train_on_validation), image_size
+    )
+
+
+def first_images(images: EvaluationImages, split: str, count: int) -> np.ndarray:
+    """The first images of a split, float32 [count, height, width, 3] in 0..255."""
+    if count < 1:
+        raise DataError(f"the number of images must be 1 or more, not {count}")
+    return np.concatenate([pixels for pixels, _ in images.batches(split, min(count, 64), count)])
+
+
+class _DatasetImages:
+    def __init__(self, dataset, image_size: int):
+        self.dataset = dataset
+        self.image_size = image_size
+        self.class_names = tuple(dataset.class_names)
+
+    def batches(self, split, batch_size, limit=None):
+        from drnet_tf.data.damage import guarded
+        from drnet_tf.data.pipeline import evaluation_batches
+
+        elements = evaluation_batches(
+            self.dataset, split, image_size=self.image_size, batch_size=batch_size, limit=limit
+        )
+        for pixels, labels in guarded(elements, self.dataset, split):
+            yield np.asarray(pixels), np.asarray(labels)
+
+
+class _ArrayImages:
+    def __init__(self, dataset: InMemoryDataset, image_size: int, train_on_validation: bool):
+        shape = dataset.splits["test"][0].shape[1:3]
+        if shape != (image_size, image_size):
+            raise DataError(
+                f"the images of {dataset.name} have {shape[0]} x {shape[1]} pixels and the model "
+                f"takes {image_size} x {image_size}"
+            )
+        self.dataset = dataset
+        self.class_names = dataset.class_names
+        self.unavailable = ("validation",) if train_on_validation else ()
+
+    def batches(self, split, batch_size, limit=None):
+        if split not in self.dataset.splits or split in self.unavailable:
+            raise DataError(f"{self.dataset.name} has no {split} split that was not trained on")
+        images, labels = (array[:limit] for array in self.dataset.splits[split])
+        for first in range(0, len(images), batch_size):
+            end = first + batch_size
+            yield images[first:end].astype("float32"), labels[first:end]
