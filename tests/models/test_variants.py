@@ -9,20 +9,26 @@ import pytest
 from drnet_tf.architecture import DRNetConfig, draw_node_inputs, output_channels
 from drnet_tf.models import build_model, list_models, model_config
 
-EXPECTED_CELLS = {"drnet_xs": (3, 16), "drnet_s": (5, 15), "drnet_m": (10, 20), "drnet_l": (10, 32)}
+# Cells, channels and nodes; drnet_xs is not of the paper.
+EXPECTED_CELLS = {
+    "drnet_xs": (3, 24, 2),
+    "drnet_s": (5, 15, 4),
+    "drnet_m": (10, 20, 4),
+    "drnet_l": (10, 32, 4),
+}
 EXPECTED_TASKS = {"digits": (16, 10, 16), "cifar10": (32, 10, 32), "imagenet": (224, 1000, 28)}
 
 
 @pytest.mark.parametrize("name", list_models())
 def test_registered_model_has_the_papers_geometry(name):
     architecture, task = name.split(".")
-    cells, channels = EXPECTED_CELLS[architecture]
+    cells, channels, nodes = EXPECTED_CELLS[architecture]
     image_size, classes, first_size = EXPECTED_TASKS[task]
     config = model_config(name)
     assert (config.image_size, config.classes) == (image_size, classes)
     assert len(config.cell_geometry) == config.cells == cells
     assert config.channels == channels
-    assert (config.nodes, config.connections, len(config.branches)) == (4, 8, 5)
+    assert (config.nodes, config.connections, len(config.branches)) == (nodes, 2 * nodes, 5)
     reductions = [cells // 3, 2 * cells // 3]
     stem_channels = channels if task == "imagenet" else 3 * channels
     outputs = [(stem_channels, first_size * (2 if task == "imagenet" else 1))]
@@ -40,8 +46,8 @@ def test_registered_model_has_the_papers_geometry(name):
         assert [geometry.stride(source) for source in range(4)] == (
             [2, 2, 1, 1] if geometry.reduction else [1, 1, 1, 1]
         )
-        outputs.append((4 * geometry.channels, geometry.output_size))
-    assert output_channels(config) == 16 * channels
+        outputs.append((nodes * geometry.channels, geometry.output_size))
+    assert output_channels(config) == 4 * nodes * channels
     assert config.auxiliary_cell == reductions[1]
 
 
