@@ -78,7 +78,7 @@ class BatchNorm(keras.layers.Layer):
 
 # What follows works on rows of width * channels numbers instead of channels: a row of 15 numbers
 # leaves most of a vector register empty. The gradients are spelled out for the same reason, and
-# because what automatic differentiation would build is five times as many operations.
+# because what automatic differentiation would build is several times as many operations.
 
 
 def moments(x, groups=None, synchronized=False):

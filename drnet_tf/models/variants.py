@@ -23,7 +23,7 @@ class Task:
 _GREY = (127.5, 127.5, 127.5)
 
 ARCHITECTURES = {
-    # Few and wide: on 16 pixels a narrow branch is cheaper than the decision to skip it.
+    # Few and wide: on 16 pixels a narrow branch costs little more than the IF around it.
     "drnet_xs": dict(cells=3, channels=24, nodes=2),
     "drnet_s": dict(cells=5, channels=15),
     "drnet_m": dict(cells=10, channels=20),

@@ -17,8 +17,8 @@ from drnet_tf.training.feeds import Feed
 from drnet_tf.training.objective import Resource, objective
 from drnet_tf.training.schedules import Hyperparameters, Recipe
 
-#: Graph rewrites that take longer than the tracing and make no step faster: the graph has no
-#: layout to choose, nothing to fuse that oneDNN does not, and no loop.
+#: Graph rewrites that lengthen the first step and make no later one faster: the graph has no layout
+#: to choose, nothing to fuse that oneDNN does not, and no loop.
 UNUSED_REWRITES = (
     "arithmetic_optimization",
     "dependency_optimization",
