@@ -1,4 +1,4 @@
-"""Batch normalization that is fast at any channel count, for one tensor or a stack of them."""
+"""Batch normalization that is fast at any channel count."""
 
 from __future__ import annotations
 
@@ -13,31 +13,22 @@ EPSILON = 1e-5
 class BatchNorm(keras.layers.Layer):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
 
-    The same function and weights as `keras.layers.BatchNormalization`; with `groups` that many
-    normalizations at once, each with weights of its own.
+    The same function and weights as `keras.layers.BatchNormalization`.
 
     Args:
-        groups: None, or the size of the first axis.
         momentum: share of the old moving moments that a training step keeps.
         epsilon: added to the variance.
 
     Call arguments:
-        x: float [batch, height, width, channels], or [groups, batch, height, width, channels].
+        x: float [batch, height, width, channels].
         training: use the batch's moments and update the moving ones.
 
     Returns:
         A tensor of the shape and type of `x`.
     """
 
-    def __init__(
-        self,
-        groups: int | None = None,
-        momentum: float = MOMENTUM,
-        epsilon: float = EPSILON,
-        **kwargs,
-    ):
+    def __init__(self, momentum: float = MOMENTUM, epsilon: float = EPSILON, **kwargs):
         super().__init__(**kwargs)
-        self.groups = groups
         self.momentum = momentum
         self.epsilon = epsilon
         #: Whether the moments are those of all replicas under tf.distribute (JAX needs no such
@@ -45,10 +36,8 @@ class BatchNorm(keras.layers.Layer):
         self.synchronized = False
 
     def build(self, input_shape):
-        channels = input_shape[-1]
-        shape = (channels,) if self.groups is None else (self.groups, channels)
         # In float32 under mixed precision: bfloat16 cannot average small changes.
-        options = dict(shape=shape, autocast=False, dtype="float32")
+        options = dict(shape=self.weight_shape(input_shape[-1]), autocast=False, dtype="float32")
         self.gamma = self.add_weight(initializer="ones", name="gamma", **options)
         self.beta = self.add_weight(initializer="zeros", name="beta", **options)
         options["trainable"] = False
@@ -57,20 +46,42 @@ class BatchNorm(keras.layers.Layer):
             initializer="ones", name="moving_variance", **options
         )
 
+    def weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (channels,)
+
     def call(self, x, training=False):
+        mean = variance = None
         if training:
-            mean, variance = moments(x, self.groups, self.synchronized)
+            mean, mean_square = ops.unstack(self.over_replicas(_moments(x)))
+            variance = ops.relu(mean_square - ops.square(mean))
+        scale, offset = self.scale_and_offset(mean, variance)
+        return _scale_and_offset(x, scale, offset)
+
+    def scale_and_offset(self, mean=None, variance=None):
+        """What to multiply by and then to add, float32 of the weights' shape each.
+
+        Args:
+            mean, variance: the batch's moments, by which the moving ones move; None for those.
+        """
+        if mean is None:
+            mean, variance = self.moving_mean, self.moving_variance
+        else:
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving + (batch - moving) * (1 - self.momentum))
-        else:
-            mean, variance = self.moving_mean, self.moving_variance
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        return scale_and_offset(x, scale, self.beta - mean * scale)
+        return scale, self.beta - mean * scale
+
+    def over_replicas(self, moments):
+        """The mean of some moments over all replicas, each of which has an equal share."""
+        if not self.synchronized:
+            return moments
+        # Keras offers it as the mean of synchronized moments.
+        mean, _ = ops.moments(moments[None], axes=[0], synchronized=True)
+        return mean
 
     def get_config(self):
         return {
             **super().get_config(),
-            "groups": self.groups,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
         }
@@ -81,51 +92,44 @@ class BatchNorm(keras.layers.Layer):
 # because what automatic differentiation would build is several times as many operations.
 
 
-def moments(x, groups=None, synchronized=False):
-    """Mean and variance, float32 [channels] or [groups, channels], of [groups?, b, h, w, c]."""
+def _moments(x):
+    """Means of x and of x squared, float32 [2, channels], of [batch, height, width, channels]."""
     width, channels = x.shape[-2:]
-    group = () if groups is None else (groups,)
-    means = _row_means(ops.reshape(x, (*group, -1, width * channels)))
-    means = ops.sum(ops.reshape(means, (2, *group, width, channels)), axis=-2) / width
-    if synchronized:
-        # The mean over replicas: Keras offers it as the mean of synchronized moments.
-        means, _ = ops.moments(means[None], axes=[0], synchronized=True)
-    mean, mean_square = ops.unstack(means)
-    return mean, ops.relu(mean_square - ops.square(mean))
+    means = _row_means(ops.reshape(x, (-1, width * channels)))
+    return ops.mean(ops.reshape(means, (2, width, channels)), axis=1)
 
 
-def scale_and_offset(x, scale, offset):
-    """x * scale + offset for scale and offset of [channels] or [groups, channels]."""
+def _scale_and_offset(x, scale, offset):
+    """x * scale + offset for scale and offset of [channels]."""
     width, channels = x.shape[-2:]
-    rows = ops.reshape(x, (*scale.shape[:-1], -1, width * channels))
-    repeats = (1,) * (len(scale.shape) - 1) + (width,)
-    scale, offset = (ops.tile(v, repeats) for v in (scale, offset))
+    rows = ops.reshape(x, (-1, width * channels))
+    scale, offset = ops.tile(scale, (width,)), ops.tile(offset, (width,))
     return ops.reshape(_scale_and_offset_rows(rows, scale, offset), ops.shape(x))
 
 
 @ops.custom_gradient
 def _row_means(rows):
-    """Means over the last axis but one of rows [..., n, m] and their squares, f32 [2, ..., m]."""
+    """Means over the first axis of rows [n, m] and of their squares, float32 [2, m]."""
     wide = ops.cast(rows, "float32")
-    count = ops.cast(ops.shape(rows)[-2], "float32")
-    means = ops.stack([ops.sum(wide, axis=-2), ops.sum(ops.square(wide), axis=-2)]) / count
+    count = ops.cast(ops.shape(rows)[0], "float32")
+    means = ops.stack([ops.sum(wide, axis=0), ops.sum(ops.square(wide), axis=0)]) / count
 
     def gradient(upstream):
         constant, slope = ops.unstack(ops.cast(upstream / count, rows.dtype))
-        return rows * ops.expand_dims(2.0 * slope, -2) + ops.expand_dims(constant, -2)
+        return rows * (2.0 * slope) + constant
 
     return means, gradient
 
 
 @ops.custom_gradient
 def _scale_and_offset_rows(rows, scale, offset):
-    """rows [..., n, m] times scale plus offset, float32 [..., m] each."""
-    narrow = ops.expand_dims(ops.cast(scale, rows.dtype), -2)
-    result = rows * narrow + ops.expand_dims(ops.cast(offset, rows.dtype), -2)
+    """rows [n, m] times scale plus offset, float32 [m] each."""
+    narrow = ops.cast(scale, rows.dtype)
+    result = rows * narrow + ops.cast(offset, rows.dtype)
 
     def gradient(upstream):
         wide = ops.cast(upstream, "float32")
-        d_scale = ops.sum(wide * ops.cast(rows, "float32"), axis=-2)
-        return upstream * narrow, d_scale, ops.sum(wide, axis=-2)
+        d_scale = ops.sum(wide * ops.cast(rows, "float32"), axis=0)
+        return upstream * narrow, d_scale, ops.sum(wide, axis=0)
 
     return result, gradient

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -10,7 +12,7 @@ from drnet_tf.layers.branches import LayerBranch, SeparableConv, find_branch
 from drnet_tf.layers.dropping import DropRouting
 from drnet_tf.layers.gumbel_softmax import Recalibration
 from drnet_tf.layers.preprocess import Preprocess
-from drnet_tf.layers.routed_connection import weighted_sum
+from drnet_tf.layers.routed_connection import sum_with_offsets, weighted_sum
 from drnet_tf.layers.router_net import RouterNet
 from drnet_tf.layers.selection import select
 from drnet_tf.layers.separable_conv import SeparableConvs
@@ -147,42 +149,55 @@ class Cell(keras.layers.Layer):
         routing = self._route(
             states, temperature, threshold, connection_rate, branch_rate, training
         )
-        # Connections come in the order of the nodes that they lead to.
-        weights = ops.split(
-            ops.reshape(routing.pop("used"), (-1, len(self.connections) * len(self.branches))),
-            len(self.node_inputs),
-            axis=1,
-        )
-        outputs: dict[tuple[int, int], object] = {}
+        used = ops.reshape(routing.pop("used"), (-1, len(self.connections) * len(self.branches)))
+        weights = ops.split(used, used.shape[1], axis=1)
+        outputs: dict[tuple, Any] = {}
         for node in range(len(self.node_inputs)):
-            source = node + INPUTS_PER_NODE - 1  # the latest that exists by now
-            self._run_separable_convs(source, states, outputs, training)
-            terms = []
-            for connection, (target, source) in enumerate(self.connections):
-                if target != node:
-                    continue
-                for index in range(len(self.branches)):
-                    terms.append(
-                        self._branch_output(connection, index, source, states, outputs, training)
-                    )
-            states.append(weighted_sum(terms, weights[node]))
+            latest = node + INPUTS_PER_NODE - 1
+            self._run_separable_convs(latest, states, weights, outputs, training)
+            states.append(self._node(node, states, weights, outputs, training))
         return ops.concatenate(states[INPUTS_PER_NODE:], axis=-1), routing
 
-    def _run_separable_convs(self, group, states, outputs, training):
+    def _run_separable_convs(self, group, states, weights, outputs, training):
+        """Adds the weighted outputs of a group by (connection, branch)."""
         pairs = self.separable_members.get(group, ())
         if not pairs:
             return
         sources = [self.connections[connection][1] for connection, _ in pairs]
         rectified = {source: ops.relu(states[source]) for source in set(sources)}
-        results = self.separable_convs[str(group)](
-            [rectified[source] for source in sources], training=training
+        results, offsets = self.separable_convs[str(group)](
+            [rectified[source] for source in sources],
+            ops.concatenate([weights[self._position(*pair)] for pair in pairs], axis=1),
+            training=training,
         )
-        outputs.update(zip(pairs, results, strict=True))
+        for pair, *output in zip(pairs, results, ops.unstack(offsets, axis=1), strict=True):
+            outputs[pair] = output
+
+    def _node(self, node, states, weights, outputs, training):
+        """The sum over the weighted branches of the connections that lead to a node."""
+        images, offsets, branches, columns = [], [], [], []
+        for connection, (target, source) in enumerate(self.connections):
+            if target != node:
+                continue
+            for index, branch in enumerate(self.branches):
+                if isinstance(branch, SeparableConv):
+                    image, offset = outputs[connection, index]
+                    images.append(image)
+                    offsets.append(offset)
+                else:
+                    branches.append(
+                        self._branch_output(connection, index, source, states, outputs, training)
+                    )
+                    columns.append(weights[self._position(connection, index)])
+        if branches:
+            images.append(weighted_sum(branches, columns))
+        return sum_with_offsets(images, offsets)
+
+    def _position(self, connection, index):
+        return connection * len(self.branches) + index
 
     def _branch_output(self, connection, index, source, states, outputs, training):
         branch = self.branches[index]
-        if isinstance(branch, SeparableConv):
-            return outputs[connection, index]
         if isinstance(branch, LayerBranch):
             layer = self.layer_branches[f"{connection}_{self.branch_names[index]}"]
             return ops.cast(layer(states[source], training=training), self.compute_dtype)

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
+import functools
+
 from keras import ops
 
 
 def weighted_sum(branches, weights):
-    """Sum over b of weights[:, b] * branches[b], each image with weights of its own.
+    """Sum over b of weights[b] * branches[b], each image with weights of its own.
 
     Training needs all branches, and an evaluation in batch computes them all too, with zero
     weights for those that are not selected; the exported graph runs only the selected ones.
 
     Args:
         branches: tensors, float [batch, height, width, channels] each.
-        weights: float32 [batch, len(branches)].
+        weights: of each branch, float32 [batch, 1].
 
     Returns:
         float [batch, height, width, channels].
     """
     size = branches[0].shape[1] * branches[0].shape[2] * branches[0].shape[3]
     rows = [ops.reshape(branch, (-1, size)) for branch in branches]
-    total = _weighted_rows(ops.cast(weights, rows[0].dtype), *rows)
+    columns = [ops.cast(weight, rows[0].dtype) for weight in weights]
+    total = _weighted_rows(*rows, *columns)
     return ops.reshape(total, ops.shape(branches[0]))
 
 
+def sum_with_offsets(images, offsets):
+    """The sum of images, float [batch, height, width, channels], and offsets [batch, channels]."""
+    total = functools.reduce(ops.add, images)
+    if not offsets:
+        return total
+    _, height, width, channels = total.shape
+    offset = ops.cast(functools.reduce(ops.add, offsets), total.dtype)
+    # Rows of width * channels numbers: see batch_norm.
+    rows = (
+        ops.reshape(total, (-1, height, width * channels)) + ops.tile(offset, (1, width))[:, None]
+    )
+    return ops.reshape(rows, ops.shape(total))
+
+
 @ops.custom_gradient
-def _weighted_rows(weights, *rows):
-    """Sum over b of weights[:, b] * rows[b] for rows of [batch, n]."""
-    columns = ops.split(weights, len(rows), axis=1)
-    total = rows[0] * columns[0]
-    for row, column in zip(rows[1:], columns[1:], strict=True):
-        total = total + row * column
+def _weighted_rows(*arguments):
+    """Sum over b of rows[b] * columns[b], for as many rows [batch, n] as columns [batch, 1]."""
+    rows, columns = arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]
+    products = [row * column for row, column in zip(rows, columns, strict=True)]
 
     def gradient(upstream):
-        # Dot products as matrix products, which keep no product of all elements.
-        across = ops.expand_dims(upstream, 1)
-        d_weights = [ops.matmul(across, ops.expand_dims(row, 2)) for row in rows]
         return (
-            ops.reshape(ops.concatenate(d_weights, axis=2), ops.shape(weights)),
             *(upstream * column for column in columns),
+            *(ops.sum(upstream * row, axis=1, keepdims=True) for row in rows),
         )
 
-    return total, gradient
+    return functools.reduce(ops.add, products), gradient

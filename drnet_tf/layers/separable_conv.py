@@ -1,12 +1,12 @@
-"""The separable convolutions of several connections, run together."""
+"""The separable convolutions of several connections, run together and weighted (Eq. 3)."""
 
 from __future__ import annotations
 
 import keras
 from keras import ops
 
-from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.layers.convolution import depthwise_initializer, pointwise_initializer
+from drnet_tf.layers.pointwise_norm import PointwiseNorm
 
 APPLICATIONS = 2
 
@@ -16,8 +16,8 @@ class SeparableConvs(keras.layers.Layer):
     """Depthwise, pointwise, normalization, ReLU, and the first three again, for each member.
 
     The members are independent of each other and have weights of their own; what they share is
-    the execution: their pointwise convolutions are one batched matrix product, and their
-    normalizations one operation.
+    the arithmetic on their weights. An image's weight of a branch goes into the last pointwise
+    convolution, which is linear: w (x K + o) = x (w K) + w o.
 
     Build it with the shape of one member before the first call.
 
@@ -27,16 +27,23 @@ class SeparableConvs(keras.layers.Layer):
 
     Call arguments:
         inputs: one tensor for each member, float [batch, height, width, channels], after ReLU.
+        weights: float32 [batch, members], what to multiply each member's output with.
         training: as everywhere in Keras.
 
     Returns:
-        One float [batch, height / stride, width / stride, channels] for each member.
+        One float [batch, height / stride, width / stride, channels] for each member, and what to
+        add to it, float32 [batch, members, channels]: apart, because whoever sums outputs can
+        sum the small ones first.
     """
 
     def __init__(self, kernel_sizes, strides, **kwargs):
-        super().__init__(**kwargs)
+        # Keras would cast the weights of the branches and the kernels to be folded.
+        super().__init__(autocast=False, **kwargs)
         self.kernel_sizes = tuple(kernel_sizes)
         self.strides = tuple(strides)
+        #: A training step may put in what its backend does faster; a function of an image, a
+        #: kernel [k, k, channels, 1] and a stride, with "same" padding.
+        self.depthwise_conv = depthwise_conv
 
     @property
     def members(self) -> int:
@@ -65,8 +72,8 @@ class SeparableConvs(keras.layers.Layer):
                     name=f"pointwise_{i}",
                 )
             )
-            self.norm.append(BatchNorm(self.members, name=f"norm_{i}", dtype=self.dtype_policy))
-            self.norm[i].build((self.members, *input_shape))
+            self.norm.append(PointwiseNorm(self.members, name=f"norm_{i}", dtype=self.dtype_policy))
+            self.norm[i].build(input_shape)
 
     def depthwise_kernels(self, application: int) -> list:
         """The kernel [k, k, channels, 1] of each member, in order."""
@@ -76,24 +83,25 @@ class SeparableConvs(keras.layers.Layer):
         }
         return [unused[str(size)].pop(0) for size in self.kernel_sizes]
 
-    def call(self, inputs, training=False):
-        xs = list(inputs)
+    def call(self, inputs, weights, training=False):
         for i in range(APPLICATIONS):
             strides = self.strides if i == 0 else (1,) * self.members
             xs = [
-                ops.depthwise_conv(x, kernel, stride, padding="same")
-                for x, kernel, stride in zip(xs, self.depthwise_kernels(i), strides, strict=True)
+                self.depthwise_conv(x, ops.cast(kernel, x.dtype), stride)
+                for x, kernel, stride in zip(
+                    inputs, self.depthwise_kernels(i), strides, strict=True
+                )
             ]
-            x = ops.stack(xs)
-            _, _, height, width, channels = x.shape
-            # Members first, pixels in rows: one matrix product a member.
-            x = ops.matmul(ops.reshape(x, (self.members, -1, channels)), self.pointwise[i])
-            x = ops.reshape(x, (self.members, -1, height, width, channels))
-            x = self.norm[i](x, training=training)
+            kernels, offsets = self.norm[i](xs, self.pointwise[i], training=training)
+            members = zip(xs, ops.unstack(kernels), ops.unstack(offsets), strict=True)
             if i + 1 < APPLICATIONS:
-                x = ops.relu(x)
-            xs = ops.unstack(x)
-        return list(xs)
+                inputs = [ops.relu(_affine(*member)) for member in members]
+        columns = ops.split(weights, self.members, axis=1)
+        outputs = [
+            _product(x, column[:, :, None] * kernel)
+            for (x, kernel, _), column in zip(members, columns, strict=True)
+        ]
+        return outputs, weights[:, :, None] * offsets
 
     def get_config(self):
         return {
@@ -101,3 +109,25 @@ class SeparableConvs(keras.layers.Layer):
             "kernel_sizes": list(self.kernel_sizes),
             "strides": list(self.strides),
         }
+
+
+def depthwise_conv(x, kernel, stride):
+    """A depthwise convolution with "same" padding."""
+    return ops.depthwise_conv(x, kernel, stride, padding="same")
+
+
+def _product(x, kernel):
+    """The pointwise convolution with a kernel [channels, outputs], of all images or of each."""
+    batch, height, width, channels = x.shape
+    pixels = ops.reshape(x, (-1, height * width, channels) if kernel.ndim == 3 else (-1, channels))
+    product = ops.matmul(pixels, ops.cast(kernel, x.dtype))
+    return ops.reshape(product, (-1, height, width, kernel.shape[-1]))
+
+
+def _affine(x, kernel, offset):
+    """The pointwise convolution with a kernel [channels, outputs], plus an offset [outputs]."""
+    y = _product(x, kernel)
+    # Rows of width * channels numbers: see batch_norm.
+    rows = ops.reshape(y, (-1, y.shape[2] * y.shape[3]))
+    rows = rows + ops.tile(ops.cast(offset, x.dtype), (y.shape[2],))
+    return ops.reshape(rows, ops.shape(y))

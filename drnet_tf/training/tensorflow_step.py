@@ -12,15 +12,16 @@ import tensorflow as tf
 
 from drnet_tf.errors import UserError
 from drnet_tf.layers.batch_norm import BatchNorm
+from drnet_tf.layers.separable_conv import SeparableConvs
 from drnet_tf.models import DRNet
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.objective import Resource, objective
 from drnet_tf.training.schedules import Hyperparameters, Recipe
+from drnet_tf.training.tensorflow_depthwise import depthwise_conv
 
 #: Graph rewrites that lengthen the first step and make no later one faster: the graph has no layout
 #: to choose, nothing to fuse that oneDNN does not, and no loop.
 UNUSED_REWRITES = (
-    "arithmetic_optimization",
     "dependency_optimization",
     "function_optimization",
     "implementation_selector",
@@ -85,6 +86,10 @@ class TrainingStep:
             for layer in model._flatten_layers():
                 if isinstance(layer, BatchNorm):
                     layer.synchronized = True
+        if not tf.config.list_logical_devices("GPU"):
+            for layer in model._flatten_layers():
+                if isinstance(layer, SeparableConvs):
+                    layer.depthwise_conv = depthwise_conv
         tf.config.optimizer.set_experimental_options(dict.fromkeys(UNUSED_REWRITES, False))
         # AutoGraph would rewrite all of Keras and make tracing ten times slower.
         self._compiled = tf.function(self._distributed, autograph=False)

@@ -1,5 +1,6 @@
 """A small model whose routing differs between images, and what Keras says of it."""
 
+import keras
 import numpy as np
 
 from drnet_tf.architecture import DRNetConfig
@@ -12,6 +13,7 @@ CONFIG = DRNetConfig(image_size=16, classes=len(CLASS_NAMES), cells=3, channels=
 
 def model_with_varied_routing(config: DRNetConfig, seed: int = 0) -> DRNet:
     """A model whose normalization is not trivial and whose routing differs between images."""
+    keras.utils.set_random_seed(seed)  # of the initial weights
     model = build_from_config(config, seed)
     generator = np.random.default_rng(seed)
     ranges = {

@@ -65,36 +65,6 @@ def test_evaluation_leaves_the_moving_moments_alone():
         np.testing.assert_array_equal(new, old)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_groups_are_independent_normalizations(training):
-    groups, x = 3, tf.constant(_images((3, 2, 4, 5, 7)))
-    upstream = _images(x.shape, seed=1)
-    stacked = BatchNorm(groups)
-    stacked.build(x.shape)
-    randomize(stacked)
-    singles = [BatchNorm() for _ in range(groups)]
-    for group, single in enumerate(singles):
-        single.build(x.shape[1:])
-        single.set_weights([weight[group] for weight in stacked.get_weights()])
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        output = stacked(x, training=training)
-        loss = tf.reduce_sum(output * output * upstream)
-    d_x, d_gamma = tape.gradient(loss, [x, stacked.gamma.value])
-    for group, single in enumerate(singles):
-        part = x[group]
-        with tf.GradientTape() as tape:
-            tape.watch(part)
-            alone = single(part, training=training)
-            loss = tf.reduce_sum(alone * alone * upstream[group])
-        d_part, d_part_gamma = tape.gradient(loss, [part, single.gamma.value])
-        np.testing.assert_allclose(output[group], alone, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(d_x[group], d_part, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(d_gamma[group], d_part_gamma, rtol=1e-4, atol=1e-4)
-        for mine, other in zip(stacked.get_weights(), single.get_weights(), strict=True):
-            np.testing.assert_allclose(mine[group], other, rtol=1e-5, atol=1e-6)
-
-
 def test_constant_channel_has_no_negative_variance():
     x = np.full((4, 3, 3, 5), 1234.567, "float32")
     layer = BatchNorm(momentum=0.0)
@@ -130,7 +100,7 @@ def test_bfloat16_output_and_gradients_are_close_to_those_in_float32():
 
 
 def test_configuration_makes_the_same_layer():
-    layer = BatchNorm(groups=2, momentum=0.5, epsilon=1e-3, name="norm")
+    layer = BatchNorm(momentum=0.5, epsilon=1e-3, name="norm")
     again = BatchNorm.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
-    assert (again.groups, again.momentum, again.epsilon) == (2, 0.5, 1e-3)
+    assert (again.momentum, again.epsilon) == (0.5, 1e-3)

@@ -25,7 +25,7 @@ def _inputs(sizes, channels=6, seed=0):
         ((4, 8, 4, 7, 4), (1, 2) * 2 + (1,)),
     ],
 )
-def test_each_member_is_its_own_composition(sizes, strides, training):
+def test_each_member_is_its_own_composition_times_its_weight(sizes, strides, training):
     layer = SeparableConvs(KERNEL_SIZES, strides)
     xs = _inputs(sizes)
     layer.build(xs[0].shape)
@@ -34,16 +34,19 @@ def test_each_member_is_its_own_composition(sizes, strides, training):
         numpy_cell.separable_conv(layer, member, x.astype("float64"), strides[member], training)
         for member, x in enumerate(xs)
     ]
-    outputs = layer(xs, training=training)
+    weights = np.random.default_rng(1).random((2, 5)).astype("float32")
+    outputs, offsets = layer(xs, weights, training=training)
     assert len(outputs) == layer.members == 5
-    for actual, wanted in zip(outputs, expected, strict=True):
+    for member, wanted in enumerate(expected):
+        actual = np.asarray(outputs[member]) + np.asarray(offsets)[:, member, None, None]
+        wanted = weights[:, member, None, None, None] * wanted
         np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_training_moves_the_moments_of_each_member_towards_its_own_batch():
     layer, xs = SeparableConvs((3, 3), (1, 1)), _inputs((4, 4))
     layer.build(xs[0].shape)
-    layer([xs[0], 0 * xs[1]], training=True)
+    layer([xs[0], 0 * xs[1]], np.ones((2, 2), "float32"), training=True)
     mean, variance = (
         np.asarray(layer.norm[0].moving_mean),
         np.asarray(layer.norm[0].moving_variance),
