@@ -1,7 +1,7 @@
 """Depthwise convolution on TensorFlow with gradients that are fast on a CPU.
 
-The function is TensorFlow's own. But oneDNN takes many times longer, per multiply-accumulate, for the
-gradient of a kernel larger than 3 x 3 than of a smaller one, and longer for the gradient of the
+The function is TensorFlow's own. But oneDNN takes many times longer, per multiply-accumulate, for
+the gradient of a kernel larger than 3 x 3 than of a smaller one, and longer for the gradient of the
 image than for a forward pass of the same shape.
 """
 
