@@ -23,9 +23,10 @@ from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
 from drnet_tf.training.backend import step_module
-from drnet_tf.training.checkpoints import list_checkpoints
+from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint, list_checkpoints
 from drnet_tf.training.feeds import PIPELINES, open_feed
 from drnet_tf.training.objective import RESOURCES, Resource
+from drnet_tf.training.recipes import RECIPES
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.writing import replacing
@@ -126,6 +127,8 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
             checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
             progress=progress,
         )
+    if (path := latest_checkpoint(workdir)) is not None:
+        Checkpoint.read(path).restore_finished(model)
     with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
         model.save(path)
     return done
@@ -157,7 +160,9 @@ def _check_workdir(workdir: str, run: Run) -> bool:
             raise UserError(f"{workdir} has checkpoints but no {RUN_FILE} that says of what")
         return False
     old = Run.load(workdir)
-    before, now = _flat(old), _flat(run)
+    # What the workdir does not name came later than it, and was not done then.
+    unnamed = dataclasses.asdict(Recipe()) | dataclasses.asdict(Settings())
+    before, now = unnamed | _flat(old), _flat(run)
     differing = [name for name in now if before.get(name) != now[name]]
     if differing:
         name = differing[0]
@@ -210,6 +215,8 @@ def define_flags() -> None:
     flags.DEFINE_string("model", None, f"One of {', '.join(list_models())}.")
     flags.DEFINE_string("dataset", None, "Name of the data set, such as cifar10.")
     flags.DEFINE_list("branches", None, "Names of the branches, instead of the model's.")
+    flags.DEFINE_enum("recipe", "paper", RECIPES, "What flags of the recipe are where not given.")
+    flags.DEFINE_float("epochs", None, "Length of the run; both stages keep their shares of it.")
     _define_flags(Recipe, "Recipe")
     _define_flags(Augmentation, "Augmentation")
     _define_flags(Settings, "Run")
@@ -251,6 +258,15 @@ def read_flags(description: type, **further: Any) -> Any:
         raise UserError(str(error)) from error
 
 
+def read_recipe() -> Recipe:
+    """The recipe that `--recipe` names, with what flags of its own say, in `--epochs`."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    given = {n: flags.FLAGS[n].value for n in names if not flags.FLAGS[n].using_default_value}
+    recipe = dataclasses.replace(RECIPES[flags.FLAGS.recipe], **given)
+    epochs = flags.FLAGS.epochs
+    return recipe if epochs is None else recipe.of_epochs(epochs)
+
+
 def train_from_flags() -> int:
     """Trains as the flags say; returns the number of steps done."""
     values = flags.FLAGS
@@ -269,7 +285,7 @@ def train_from_flags() -> int:
         values.model,
         config,
         values.dataset,
-        read_flags(Recipe),
+        read_recipe(),
         read_flags(Augmentation, fill=config.mean),
         read_flags(Settings),
     )

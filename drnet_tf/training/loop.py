@@ -9,6 +9,7 @@ import time
 from typing import Protocol
 
 from drnet_tf.errors import Stopped, UserError
+from drnet_tf.training.averaging import WeightAverage
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
@@ -51,15 +52,17 @@ def train(
     steps_per_epoch = feed.steps_per_epoch
     model, optimizer = step_function.model, step_function.optimizer
     total = total_steps(recipe, steps_per_epoch)
+    average = WeightAverage(step_function, recipe.weight_average, total)
     step = 0
     if (path := latest_checkpoint(workdir)) is not None:
         checkpoint = Checkpoint.read(path)
         checkpoint.restore(model, optimizer)
+        average.load(checkpoint.average)
         step = checkpoint.step
 
     def save(step: int) -> None:
         step_function.sync()
-        Checkpoint.of(step, model, optimizer).write(workdir)
+        Checkpoint.of(step, model, optimizer, average.values()).write(workdir)
 
     log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
     saved = time.monotonic()
@@ -72,6 +75,7 @@ def train(
                 values = hyperparameters(recipe, step, steps_per_epoch)
                 metrics = step_function(batch, values)
                 step += 1
+                average.update(step)
                 # Reading a step's metrics waits for it: those of the step before are ready while
                 # the accelerator is busy with this one.
                 sums.add(step, values, metrics)

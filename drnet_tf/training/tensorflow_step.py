@@ -51,6 +51,11 @@ def placement(batch_size: int) -> contextlib.AbstractContextManager:
     return tf.distribute.MirroredStrategy().scope()
 
 
+def compiled(function: Callable) -> Callable:
+    """A pure function of tensors, compiled."""
+    return tf.function(function, autograph=False)
+
+
 class TrainingStep:
     """Trains a model by one batch at a time.
 
@@ -60,6 +65,10 @@ class TrainingStep:
         resource: what E[R] counts.
         feed: how a batch becomes images and labels.
         strategy: a tf.distribute strategy; None is the one in scope.
+
+    Attributes:
+        weight_variables: weights and moving moments, all that makes a trained model but its
+            temperature.
     """
 
     def __init__(
@@ -81,6 +90,7 @@ class TrainingStep:
                 recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
             )
             self.optimizer.build(model.trainable_variables)
+        self.weight_variables = [w for w in model.weights if w is not model.temperature]
         if self.strategy.num_replicas_in_sync > 1:
             for layer in model._flatten_layers():
                 if isinstance(layer, BatchNorm):
@@ -116,6 +126,10 @@ class TrainingStep:
 
     def sync(self) -> None:
         """Nothing to do: the variables of model and optimizer are the state."""
+
+    def weights(self) -> list[tf.Tensor]:
+        """The present values of `weight_variables`."""
+        return [tf.convert_to_tensor(variable.value) for variable in self.weight_variables]
 
     def _distributed(self, batch, scalars):
         metrics = self.strategy.run(self._replica, (batch, scalars))

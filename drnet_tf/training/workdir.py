@@ -94,6 +94,8 @@ def claimed(workdir: str) -> Iterator[None]:
 def load_trained(workdir: str) -> Trained:
     """The model of a workdir, with the weights of its latest checkpoint, in float32.
 
+    They are the average where the run keeps one.
+
     Raises:
         UserError: no run, no checkpoint, or one that is damaged or of another model.
     """
@@ -106,5 +108,5 @@ def load_trained(workdir: str) -> Trained:
         )
     model = build_from_config(run.config)
     checkpoint = Checkpoint.read(path)
-    checkpoint.restore(model)
+    checkpoint.restore_finished(model)
     return Trained(model, run, path, checkpoint.step)

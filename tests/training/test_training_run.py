@@ -34,6 +34,7 @@ TINY = [
     "--crop_padding=1",
     "--deterministic",
     "--checkpoint_minutes=0.0001",
+    "--weight_average=0.2",
 ]
 
 
@@ -103,7 +104,7 @@ def test_every_epoch_leaves_a_row_and_tensorboard_scalars(finished):
     assert list((finished / "tensorboard").iterdir())
 
 
-def test_the_finished_model_loads_in_keras(finished):
+def test_the_finished_model_has_the_average_of_the_weights_and_loads_in_keras(finished):
     import keras
 
     import drnet_tf
@@ -111,6 +112,14 @@ def test_the_finished_model_loads_in_keras(finished):
     model = keras.saving.load_model(finished / "model.keras")
     assert isinstance(model, drnet_tf.DRNet)
     assert float(model.temperature.numpy()) < 1.0
+    average = {k: v for k, v in final_arrays(finished).items() if k.startswith("average/")}
+    assert len(average) == len(model.weights) - 1  # all but the temperature
+    for name, value in average.items():
+        path = name.removeprefix("average/")
+        assert not np.array_equal(value, final_arrays(finished)["model/" + path]), path
+        for used in (model, load_trained(str(finished)).model):
+            (weight,) = (w for w in used.weights if w.path == path)
+            np.testing.assert_array_equal(np.asarray(weight), value, err_msg=path)
 
 
 def test_a_finished_run_has_nothing_left_to_do(finished, data_dir):
