@@ -26,6 +26,7 @@ from drnet_tf.training.backend import step_module
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint, list_checkpoints
 from drnet_tf.training.feeds import PIPELINES, open_feed
 from drnet_tf.training.objective import RESOURCES, Resource
+from drnet_tf.training.recalibration import recalibrate_run
 from drnet_tf.training.recipes import RECIPES
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
@@ -129,6 +130,16 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
         )
     if (path := latest_checkpoint(workdir)) is not None:
         Checkpoint.read(path).restore_finished(model)
+    if recipe.recalibrate_threshold is not None:
+        with ProgressBar("recalibrating") as progress:
+            recalibrate_run(
+                workdir,
+                step_function,
+                feed,
+                recipe.recalibrate_threshold,
+                recipe.recalibrate_images,
+                progress.update,
+            )
     with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
         model.save(path)
     return done
@@ -183,12 +194,12 @@ def _flat(run: Run) -> dict[str, Any]:
     }
 
 
-NO_POLICY = "none"  # so that a command can take back what its flagfile says
+NONE = "none"  # so that a command can take back what its flagfile or recipe says
 
 #: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
 _CHOICES = {
     "learning_rate_schedule": LEARNING_RATES,
-    "autoaugment": (NO_POLICY, *AUTOAUGMENT_POLICIES),
+    "autoaugment": (NONE, *AUTOAUGMENT_POLICIES),
     "recalibration": RECALIBRATIONS,
     "router": ROUTERS,
     "stem": STEMS,
@@ -234,9 +245,19 @@ def _define_flags(description: type, group: str) -> None:
             _define_flag(field.name, kinds[field.name], field.default, text)
 
 
+class _OptionalFloat(flags.FloatParser):
+    """A number, or the word by which a command takes back what its flagfile or recipe says."""
+
+    def parse(self, argument):
+        return None if argument in (None, NONE) else super().parse(argument)
+
+
 def _define_flag(name: str, kind: type, default: Any, text: str) -> None:
     if name in _CHOICES:
         flags.DEFINE_enum(name, default, _CHOICES[name], text)
+        return
+    if kind == float | None:
+        flags.DEFINE(_OptionalFloat(), name, default, text)
         return
     define = {
         bool: flags.DEFINE_bool,
@@ -250,7 +271,7 @@ def read_flags(description: type, **further: Any) -> Any:
     """An instance of a dataclass from its flags."""
     names = [field.name for field in dataclasses.fields(description)]
     values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
-    if values.get("autoaugment") == NO_POLICY:
+    if values.get("autoaugment") == NONE:
         values["autoaugment"] = None
     try:
         return description(**values, **further)

@@ -58,6 +58,7 @@ def test_fast_recipe_has_its_schedules_at_any_length():
     assert (recipe.stage1_epochs, recipe.stage2_epochs) == pytest.approx((24, 6))
     assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, True)
     assert (recipe.label_smoothing, recipe.weight_average) == (0.1, 0.02)
+    assert recipe.recalibrate_threshold == 0.8
     for epochs in (30, 200):
         run = recipe.of_epochs(epochs)
         first, warm, half, second, end = (
@@ -88,6 +89,9 @@ def test_flags_of_their_own_win_over_the_recipe_and_epochs_scale_what_they_say()
         flags.FLAGS(["train", "--stage1_epochs=3", "--stage2_epochs=1", "--epochs=30"])
         recipe = train.read_recipe()
     assert (recipe.stage1_epochs, recipe.stage2_epochs) == (22.5, 7.5)
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", "--recipe=fast", "--recalibrate_threshold=none"])
+        assert train.read_recipe().recalibrate_threshold is None
 
 
 def test_imagenet_recipe_is_the_papers():

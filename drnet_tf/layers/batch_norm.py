@@ -43,6 +43,9 @@ class BatchNorm(keras.layers.Layer):
         #: Whether the moments are those of all replicas under tf.distribute (JAX needs no such
         #: switch). It costs operations, hence off until there is more than one replica.
         self.synchronized = False
+        #: Whether evaluation uses and follows the batch's moments, as training does; see
+        #: drnet_tf/training/recalibration.py.
+        self.recalibrating = False
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -58,7 +61,7 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def call(self, x, training=False):
-        if training:
+        if training or self.recalibrating:
             mean, variance = moments(x, self.groups, self.synchronized)
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving + (batch - moving) * (1 - self.momentum))

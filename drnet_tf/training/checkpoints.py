@@ -21,7 +21,7 @@ from drnet_tf.writing import replacing
 CHECKPOINTS = "checkpoints"
 KEPT = 2
 _STEP_KEY = "step"
-_PARTS = ("model", "optimizer", "average")
+_PARTS = ("model", "optimizer", "average", "recalibrated")
 # What NumPy and zipfile raise for files that are cut short, altered, or something else.
 _DAMAGE = (
     ValueError,
@@ -47,12 +47,14 @@ class Checkpoint:
         optimizer: values of the optimizer's variables by path.
         average: values that stand for the model's in the finished model (see averaging.py), by
             path; those that are missing are in `model`.
+        recalibrated: values that stand for both (see recalibration.py); only at the end of a run.
     """
 
     step: int
     model: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
     average: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    recalibrated: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, step: int, model, optimizer=None, average=None) -> Checkpoint:
@@ -106,12 +108,12 @@ class Checkpoint:
             _assign(optimizer.variables, self.optimizer)
 
     def restore_finished(self, model) -> None:
-        """Sets the variables of a model, to use it: with the average where there is one.
+        """Sets the variables of a model, to use it: averaged and recalibrated where it is.
 
         Raises:
             UserError: the checkpoint is of another model.
         """
-        _assign(model.variables, self.model | self.average)
+        _assign(model.variables, self.model | self.average | self.recalibrated)
 
 
 def list_checkpoints(workdir: str) -> list[pathlib.Path]:

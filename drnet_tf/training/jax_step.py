@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -166,6 +166,27 @@ def shard(array):
     return keras.distribution.distribute_tensor(array, layout)
 
 
+def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:
+    """A compiled function of images [batch, ...] and a threshold.
+
+    Returns:
+        A function that gives what an evaluation of the model would leave in some of its variables
+        that are not trained.
+    """
+    indices = [_index(model.non_trainable_variables, variable) for variable in variables]
+
+    @jax.jit
+    def forward(state, images, threshold):
+        _, updated = model.stateless_call(*state, images, threshold=threshold, training=False)
+        return [updated[index] for index in indices]
+
+    def run(images, threshold):
+        values = forward(_model_state(model), images, np.float32(threshold))
+        return [np.asarray(value) for value in values]
+
+    return run
+
+
 def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
     """A compiled function of images [batch, ...] and a threshold.
 
@@ -182,12 +203,17 @@ def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndar
         return logits, intermediates["selected"]
 
     def run(images, threshold):
-        parts = model.trainable_variables, model.non_trainable_variables
-        state = tuple([v.value for v in part] for part in parts)
-        logits, selected = forward(state, images, np.float32(threshold))
+        logits, selected = forward(_model_state(model), images, np.float32(threshold))
         return np.asarray(logits), np.asarray(selected)
 
     return run
+
+
+def _model_state(model: DRNet) -> tuple[list, list]:
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
 
 
 def _index(variables, wanted) -> int:

@@ -31,5 +31,7 @@ RECIPES: dict[str, Recipe] = {
         drop_branch=0.1,
         # The last tenth of stage 2.
         weight_average=0.02,
+        # The threshold at which the paper reports its models.
+        recalibrate_threshold=0.8,
     ),
 }

@@ -39,6 +39,9 @@ class Recipe:
         drop_connection, drop_branch: rates at the end of the run, which rise to it linearly.
         weight_average: time constant of the average of the weights that the finished model has, as
             a share of the run; 0 for the last weights.
+        recalibrate_threshold: T at which the moving moments of batch normalization are computed
+            anew after the last step; None leaves them. The model is then best at this T.
+        recalibrate_images: how many training images that takes, rounded up to batches.
 
     Raises:
         UserError: a value makes no sense; the message says what would.
@@ -64,6 +67,8 @@ class Recipe:
     drop_connection: float = 0.1
     drop_branch: float = 0.7
     weight_average: float = 0.0
+    recalibrate_threshold: float | None = None
+    recalibrate_images: int = 10_000
 
     def __post_init__(self):
         def require(condition, name, would_be):
@@ -87,6 +92,9 @@ class Recipe:
         for name in ("momentum", "label_smoothing", "drop_connection", "warmup"):
             require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
         require(0 <= self.weight_average <= 1, "weight_average", "between 0 and 1")
+        threshold = self.recalibrate_threshold
+        require(threshold is None or math.isfinite(threshold), "recalibrate_threshold", "a number")
+        require(self.recalibrate_images >= 1, "recalibrate_images", "1 or more")
         require(0 <= self.drop_branch <= 1, "drop_branch", "between 0 and 1")
         require(
             self.learning_rate_schedule in LEARNING_RATES,

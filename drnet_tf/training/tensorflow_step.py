@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -178,6 +178,26 @@ class TrainingStep:
         ]
         self.optimizer.apply(gradients, variables)
         return metrics
+
+
+def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:
+    """A compiled function of images [batch, ...] and a threshold.
+
+    Returns:
+        A function that gives what an evaluation of the model leaves in some of its variables. Here
+        it is in the variables themselves too; on JAX it is not.
+    """
+
+    @functools.partial(tf.function, autograph=False)
+    def forward(images, threshold):
+        model(images, threshold=threshold, training=False)
+        return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+    def run(images, threshold):
+        values = forward(tf.convert_to_tensor(images), tf.constant(threshold, tf.float32))
+        return [value.numpy() for value in values]
+
+    return run
 
 
 def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:

@@ -1,5 +1,6 @@
 """The training command as a user runs it: progress, resumption, refusals."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -131,8 +132,6 @@ def test_a_finished_run_has_nothing_left_to_do(finished, data_dir):
 
 
 def test_evaluation_reports_all_thresholds(finished, tmp_path, data_dir):
-    import json
-
     path = tmp_path / "results.json"
     result = run(
         f"--workdir={finished}",
@@ -240,7 +239,7 @@ def test_two_processes_do_not_train_in_one_workdir(tmp_path, data_dir, defined_f
     assert not (tmp_path / "run.json").exists()
 
 
-def test_a_run_on_an_npz_file_can_be_evaluated(tmp_path):
+def test_a_run_on_an_npz_file_is_recalibrated_and_can_be_evaluated(tmp_path):
     generator = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 8), ("test", 5)):
@@ -256,8 +255,18 @@ def test_a_run_on_an_npz_file_can_be_evaluated(tmp_path):
         "--input_pipeline=device",
         "--batch_size=4",
         "--nodes=1",
+        "--recalibrate_threshold=0.5",
+        "--recalibrate_images=5",
     )
     assert result.returncode == 0, result.stderr
+    record = json.loads((workdir / "recalibration.json").read_text())
+    assert (record["threshold"], record["images"]) == (0.5, 8)
+    arrays, model = final_arrays(workdir), load_trained(str(workdir)).model
+    moments = [w for w in model.weights if "moving" in w.path]
+    for moment in moments:
+        used = arrays[f"recalibrated/{moment.path}"]
+        np.testing.assert_array_equal(np.asarray(moment), used)
+        assert not np.array_equal(used, arrays[f"model/{moment.path}"])
     (only,) = evaluate_trained(load_trained(str(workdir)), [0.5])
     assert only.images == 5
 
