@@ -18,7 +18,9 @@ from drnet_tf import command_line
 from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, STEMS, DRNetConfig
 from drnet_tf.cost import cost_table
 from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
+from drnet_tf.data.evaluation_images import open_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.observers import make_observers
 from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
@@ -49,6 +51,8 @@ class Settings:
         resource: what E[R] counts, "flops" or "params".
         dtype: a Keras dtype policy.
         checkpoint_minutes: between checkpoints within an epoch; 0 for none.
+        validate_epochs: between looks at the accuracy on the validation images, where there are
+            some that are not trained on, and at the branches that are selected; 0 for none.
     """
 
     data_dir: str | None = None
@@ -59,6 +63,7 @@ class Settings:
     resource: str = "flops"
     dtype: str = "float32"
     checkpoint_minutes: float = 10.0
+    validate_epochs: int = 1
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
@@ -67,6 +72,8 @@ class Settings:
             raise UserError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype}")
         if not 0 <= self.checkpoint_minutes < math.inf:
             raise UserError(f"checkpoint_minutes must be 0 or more, not {self.checkpoint_minutes}")
+        if self.validate_epochs < 0:
+            raise UserError(f"validate_epochs must be 0 or more, not {self.validate_epochs}")
 
 
 def train(
@@ -119,6 +126,15 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
         model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
         resource = Resource.from_cost(settings.resource, model.cost)
         step_function = module.TrainingStep(model, recipe, resource, feed)
+    observers = []
+    if settings.validate_epochs:
+        images = open_images(
+            run.dataset,
+            settings.data_dir,
+            config.image_size,
+            train_on_validation=settings.train_on_validation,
+        )
+        observers = make_observers(step_function, images)
     with ProgressBar("training") as progress:
         done = loop.train(
             step_function,
@@ -127,6 +143,8 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
             workdir,
             checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
             progress=progress,
+            observers=observers,
+            observe_epochs=max(1, settings.validate_epochs),
         )
     if (path := latest_checkpoint(workdir)) is not None:
         Checkpoint.read(path).restore_finished(model)
@@ -155,7 +173,7 @@ def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Ru
 
 
 #: Settings that may differ when a run goes on: they do not change what it computes.
-_FREE_SETTINGS = ("data_dir", "checkpoint_minutes")
+_FREE_SETTINGS = ("data_dir", "checkpoint_minutes", "validate_epochs")
 
 
 def _check_workdir(workdir: str, run: Run) -> bool:

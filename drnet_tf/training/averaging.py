@@ -6,7 +6,9 @@ part of its way as a long one.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from keras import ops
@@ -58,12 +60,32 @@ class WeightAverage:
         # The first time the newest has all the weight, whatever the average is.
         self.average = self._blend(self.average or weights, weights, np.float32(newest))
 
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While in the block, the model has the average for its weights, where there is one."""
+        self.step_function.sync()
+        if self.average is None:
+            yield
+            return
+        variables = self.step_function.weight_variables
+        raw = [np.array(variable) for variable in variables]
+        _assign(variables, self.values().values())
+        try:
+            yield
+        finally:
+            _assign(variables, raw)
+
     def values(self) -> dict[str, np.ndarray]:
         """The average by the paths of the variables; empty where there is none."""
         if self.average is None:
             return {}
         variables = self.step_function.weight_variables
         return {v.path: np.asarray(a) for v, a in zip(variables, self.average, strict=True)}
+
+
+def _assign(variables, values) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _blend(average, weights, newest):

@@ -87,7 +87,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(finished, tmp_pat
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     killed_at = final_arrays(tmp_path)["step"]
-    result = run(*arguments)
+    # Looking at the model leaves no trace in it either.
+    result = run(*arguments, "--validate_epochs=0")
     assert result.returncode == 0, result.stderr
     undisturbed, resumed = final_arrays(finished), final_arrays(tmp_path)
     assert 0 < killed_at < undisturbed["step"]
@@ -96,12 +97,23 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(finished, tmp_pat
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
 
 
+def test_the_last_validation_is_that_of_the_finished_model(finished):
+    (result,) = evaluate_trained(load_trained(str(finished)), [1.0], split="validation")
+    last = float(read_epochs(finished)[-1]["validation_accuracy"])
+    assert last == pytest.approx(result.accuracy, rel=1e-5)
+
+
 def test_every_epoch_leaves_a_row_and_tensorboard_scalars(finished):
     rows = read_epochs(finished)
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     assert [row["stage"] for row in rows] == ["1", "1", "2"]
     assert [float(row["temperature"]) for row in rows[:2]] == [3.0, 3.0]
     assert float(rows[2]["resource"]) != 0.0
+    assert all(float(row["validation_accuracy"]) > 0 for row in rows)
+    for row in rows:  # E[R] is of multiply-accumulates here, in millions
+        assert float(row["expected_resource"]) == pytest.approx(
+            float(row["expected_macs"]) / 1e6, rel=1e-4
+        )
     assert list((finished / "tensorboard").iterdir())
 
 
