@@ -202,6 +202,20 @@ def test_another_run_in_the_workdir_is_not_overwritten(finished, data_dir, defin
     assert "holds another run: its seed is 0, not 9" in line
 
 
+def test_a_run_of_a_version_without_a_setting_goes_on_where_the_setting_is_off(
+    finished, tmp_path, data_dir, defined_flags
+):
+    run_file = tmp_path / "run.json"
+    values = json.loads((finished / "run.json").read_text())
+    del values["settings"]["recalibrate_threshold"], values["settings"]["weight_average"]
+    run_file.write_text(json.dumps(values))
+    arguments = [*TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}"]
+    assert "its weight_average is 0.0, not 0.2" in refusal(train.main, *arguments)
+    with claimed(str(tmp_path)):  # so that nothing is trained here
+        line = refusal(train.main, *arguments, "--weight_average=0")
+    assert "another process trains in" in line
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path, data_dir):
     result = run(
         *TINY,
@@ -228,6 +242,9 @@ def test_a_workdir_without_a_run_gives_one_line_and_no_traceback(tmp_path):
         ("--seed=-1", "seed must be between"),
         ("--dtype=float8", "dtype must be one of"),
         ("--checkpoint_minutes=nan", "checkpoint_minutes must be"),
+        ("--validate_epochs=-1", "validate_epochs must be"),
+        ("--recipe=slow", "recipe"),
+        ("--recalibrate_threshold=some", "recalibrate_threshold"),
     ],
 )
 def test_settings_without_meaning_are_refused(tmp_path, defined_flags, argument, says):
