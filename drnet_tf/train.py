@@ -18,14 +18,18 @@ from drnet_tf import command_line
 from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, STEMS, DRNetConfig
 from drnet_tf.cost import cost_table
 from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
+from drnet_tf.data.evaluation_images import open_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.observers import make_observers
 from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
 from drnet_tf.training.backend import step_module
-from drnet_tf.training.checkpoints import list_checkpoints
+from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint, list_checkpoints
 from drnet_tf.training.feeds import PIPELINES, open_feed
 from drnet_tf.training.objective import RESOURCES, Resource
+from drnet_tf.training.recalibration import recalibrate_run
+from drnet_tf.training.recipes import RECIPES
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.writing import replacing
@@ -47,6 +51,8 @@ class Settings:
         resource: what E[R] counts, "flops" or "params".
         dtype: a Keras dtype policy.
         checkpoint_minutes: between checkpoints within an epoch; 0 for none.
+        validate_epochs: between looks at the accuracy on the validation images, where there are
+            some that are not trained on, and at the branches that are selected; 0 for none.
     """
 
     data_dir: str | None = None
@@ -57,6 +63,7 @@ class Settings:
     resource: str = "flops"
     dtype: str = "float32"
     checkpoint_minutes: float = 10.0
+    validate_epochs: int = 1
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
@@ -65,6 +72,8 @@ class Settings:
             raise UserError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype}")
         if not 0 <= self.checkpoint_minutes < math.inf:
             raise UserError(f"checkpoint_minutes must be 0 or more, not {self.checkpoint_minutes}")
+        if self.validate_epochs < 0:
+            raise UserError(f"validate_epochs must be 0 or more, not {self.validate_epochs}")
 
 
 def train(
@@ -117,6 +126,15 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
         model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
         resource = Resource.from_cost(settings.resource, model.cost)
         step_function = module.TrainingStep(model, recipe, resource, feed)
+    observers = []
+    if settings.validate_epochs:
+        images = open_images(
+            run.dataset,
+            settings.data_dir,
+            config.image_size,
+            train_on_validation=settings.train_on_validation,
+        )
+        observers = make_observers(step_function, images)
     with ProgressBar("training") as progress:
         done = loop.train(
             step_function,
@@ -125,7 +143,21 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
             workdir,
             checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
             progress=progress,
+            observers=observers,
+            observe_epochs=max(1, settings.validate_epochs),
         )
+    if (path := latest_checkpoint(workdir)) is not None:
+        Checkpoint.read(path).restore_finished(model)
+    if recipe.recalibrate_threshold is not None:
+        with ProgressBar("recalibrating") as progress:
+            recalibrate_run(
+                workdir,
+                step_function,
+                feed,
+                recipe.recalibrate_threshold,
+                recipe.recalibrate_images,
+                progress.update,
+            )
     with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
         model.save(path)
     return done
@@ -141,7 +173,7 @@ def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Ru
 
 
 #: Settings that may differ when a run goes on: they do not change what it computes.
-_FREE_SETTINGS = ("data_dir", "checkpoint_minutes")
+_FREE_SETTINGS = ("data_dir", "checkpoint_minutes", "validate_epochs")
 
 
 def _check_workdir(workdir: str, run: Run) -> bool:
@@ -157,7 +189,9 @@ def _check_workdir(workdir: str, run: Run) -> bool:
             raise UserError(f"{workdir} has checkpoints but no {RUN_FILE} that says of what")
         return False
     old = Run.load(workdir)
-    before, now = _flat(old), _flat(run)
+    # What the workdir does not name came later than it, and was not done then.
+    unnamed = dataclasses.asdict(Recipe()) | dataclasses.asdict(Settings())
+    before, now = unnamed | _flat(old), _flat(run)
     differing = [name for name in now if before.get(name) != now[name]]
     if differing:
         name = differing[0]
@@ -178,12 +212,12 @@ def _flat(run: Run) -> dict[str, Any]:
     }
 
 
-NO_POLICY = "none"  # so that a command can take back what its flagfile says
+NONE = "none"  # so that a command can take back what its flagfile or recipe says
 
 #: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
 _CHOICES = {
     "learning_rate_schedule": LEARNING_RATES,
-    "autoaugment": (NO_POLICY, *AUTOAUGMENT_POLICIES),
+    "autoaugment": (NONE, *AUTOAUGMENT_POLICIES),
     "recalibration": RECALIBRATIONS,
     "router": ROUTERS,
     "stem": STEMS,
@@ -210,6 +244,8 @@ def define_flags() -> None:
     flags.DEFINE_string("model", None, f"One of {', '.join(list_models())}.")
     flags.DEFINE_string("dataset", None, "Name of the data set, such as cifar10.")
     flags.DEFINE_list("branches", None, "Names of the branches, instead of the model's.")
+    flags.DEFINE_enum("recipe", "paper", RECIPES, "What flags of the recipe are where not given.")
+    flags.DEFINE_float("epochs", None, "Length of the run; both stages keep their shares of it.")
     _define_flags(Recipe, "Recipe")
     _define_flags(Augmentation, "Augmentation")
     _define_flags(Settings, "Run")
@@ -227,9 +263,19 @@ def _define_flags(description: type, group: str) -> None:
             _define_flag(field.name, kinds[field.name], field.default, text)
 
 
+class _OptionalFloat(flags.FloatParser):
+    """A number, or the word by which a command takes back what its flagfile or recipe says."""
+
+    def parse(self, argument):
+        return None if argument in (None, NONE) else super().parse(argument)
+
+
 def _define_flag(name: str, kind: type, default: Any, text: str) -> None:
     if name in _CHOICES:
         flags.DEFINE_enum(name, default, _CHOICES[name], text)
+        return
+    if kind == float | None:
+        flags.DEFINE(_OptionalFloat(), name, default, text)
         return
     define = {
         bool: flags.DEFINE_bool,
@@ -243,12 +289,21 @@ def read_flags(description: type, **further: Any) -> Any:
     """An instance of a dataclass from its flags."""
     names = [field.name for field in dataclasses.fields(description)]
     values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
-    if values.get("autoaugment") == NO_POLICY:
+    if values.get("autoaugment") == NONE:
         values["autoaugment"] = None
     try:
         return description(**values, **further)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def read_recipe() -> Recipe:
+    """The recipe that `--recipe` names, with what flags of its own say, in `--epochs`."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    given = {n: flags.FLAGS[n].value for n in names if not flags.FLAGS[n].using_default_value}
+    recipe = dataclasses.replace(RECIPES[flags.FLAGS.recipe], **given)
+    epochs = flags.FLAGS.epochs
+    return recipe if epochs is None else recipe.of_epochs(epochs)
 
 
 def train_from_flags() -> int:
@@ -269,7 +324,7 @@ def train_from_flags() -> int:
         values.model,
         config,
         values.dataset,
-        read_flags(Recipe),
+        read_recipe(),
         read_flags(Augmentation, fill=config.mean),
         read_flags(Settings),
     )

@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 from drnet_tf import train
 from drnet_tf.data import Augmentation
 from drnet_tf.models import list_models
-from drnet_tf.training.schedules import Recipe, hyperparameters
+from drnet_tf.training.schedules import hyperparameters
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 STEPS = 390  # an epoch of 50,000 images in batches of 128
@@ -24,7 +24,7 @@ def defined_flags():
 def read(name):
     with flagsaver.flagsaver():
         flags.FLAGS(["train", f"--flagfile={CONFIGS / name}", "--workdir=unused"])
-        recipe = train.read_flags(Recipe)
+        recipe = train.read_recipe()
         assert flags.FLAGS.train_on_validation, "the paper trains on all training images"
         return flags.FLAGS.model, recipe, train.read_flags(Augmentation)
 
@@ -50,6 +50,48 @@ def test_cifar10_recipe_is_the_papers(size):
     assert (last.drop_connection, last.drop_branch) == pytest.approx((0.1, 0.7), abs=1e-3)
     assert augmentation.autoaugment == "cifar10"
     assert (augmentation.cutout, augmentation.crop_padding, augmentation.flip) == (16, 4, True)
+
+
+def test_fast_recipe_has_its_schedules_at_any_length():
+    model, recipe, augmentation = read("cifar10_drnet_s_fast.flags")
+    assert model == "drnet_s.cifar10"
+    assert (recipe.stage1_epochs, recipe.stage2_epochs) == pytest.approx((24, 6))
+    assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, True)
+    assert (recipe.label_smoothing, recipe.weight_average) == (0.1, 0.02)
+    assert recipe.recalibrate_threshold == 0.8
+    for epochs in (30, 200):
+        run = recipe.of_epochs(epochs)
+        first, warm, half, second, end = (
+            hyperparameters(run, round(share * epochs * STEPS), STEPS)
+            for share in (0, 0.08, 0.44, 0.8, 1)
+        )
+        # Up over a tenth of the stage and down to nothing: half of the peak half-way down.
+        rates = [v.learning_rate for v in (first, warm, half, end)]
+        assert rates == pytest.approx([0, 0.1, 0.05, 0], abs=1e-3)
+        assert [v.stage for v in (first, warm, half, second, end)] == [1, 1, 1, 2, 2]
+        assert hyperparameters(run, round(0.82 * epochs * STEPS), STEPS).learning_rate == (
+            pytest.approx(0.02, rel=0.01)
+        )
+        assert (half.temperature, second.temperature) == (3, 1)
+        assert end.temperature == pytest.approx(0.5)
+        assert (half.resource_weight, second.resource_weight) == (0, 0.1)
+        assert (end.drop_connection, end.drop_branch) == pytest.approx((0, 0.1))
+    assert augmentation.autoaugment is None
+    assert (augmentation.cutout, augmentation.crop_padding, augmentation.flip) == (0, 4, True)
+
+
+def test_flags_of_their_own_win_over_the_recipe_and_epochs_scale_what_they_say():
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", "--recipe=fast", "--learning_rate1=0.3", "--drop_branch=0.7"])
+        recipe = train.read_recipe()
+    assert (recipe.learning_rate1, recipe.learning_rate2, recipe.drop_branch) == (0.3, 0.02, 0.7)
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", "--stage1_epochs=3", "--stage2_epochs=1", "--epochs=30"])
+        recipe = train.read_recipe()
+    assert (recipe.stage1_epochs, recipe.stage2_epochs) == (22.5, 7.5)
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", "--recipe=fast", "--recalibrate_threshold=none"])
+        assert train.read_recipe().recalibrate_threshold is None
 
 
 def test_imagenet_recipe_is_the_papers():

@@ -22,6 +22,9 @@ class EvaluationImages(Protocol):
 
     class_names: tuple[str, ...]
 
+    def has(self, split: str) -> bool:
+        """Whether there is such a split that was not trained on."""
+
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -69,6 +72,9 @@ class _DatasetImages:
         self.image_size = image_size
         self.class_names = tuple(dataset.class_names)
 
+    def has(self, split):
+        return self.dataset.splits.get(split) is not None
+
     def batches(self, split, batch_size, limit=None):
         from drnet_tf.data.damage import guarded
         from drnet_tf.data.pipeline import evaluation_batches
@@ -92,8 +98,11 @@ class _ArrayImages:
         self.class_names = dataset.class_names
         self.unavailable = ("validation",) if train_on_validation else ()
 
+    def has(self, split):
+        return split in self.dataset.splits and split not in self.unavailable
+
     def batches(self, split, batch_size, limit=None):
-        if split not in self.dataset.splits or split in self.unavailable:
+        if not self.has(split):
             raise DataError(f"{self.dataset.name} has no {split} split that was not trained on")
         images, labels = (array[:limit] for array in self.dataset.splits[split])
         for first in range(0, len(images), batch_size):

@@ -57,6 +57,7 @@ def evaluate(
     batches: Callable[[], Iterable],
     thresholds: Sequence[float],
     report: Callable[[int, int], None] | None = None,
+    forward: Callable | None = None,
 ) -> list[ThresholdResult]:
     """Evaluates a model with the batches of a data set, once for each threshold.
 
@@ -65,8 +66,9 @@ def evaluate(
             last batch may be smaller than the first.
         thresholds: values of T.
         report: called with the thresholds done and their number.
+        forward: of `compile_forward(model)`, where there is one already.
     """
-    forward = step_module().compile_forward(model)
+    forward = forward or step_module().compile_forward(model)
     results = []
     for index, threshold in enumerate(thresholds):
         predictions, truth, masks = [], [], []

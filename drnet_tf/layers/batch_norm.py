@@ -34,6 +34,9 @@ class BatchNorm(keras.layers.Layer):
         #: Whether the moments are those of all replicas under tf.distribute (JAX needs no such
         #: switch). It costs operations, hence off until there is more than one replica.
         self.synchronized = False
+        #: Whether evaluation uses and follows the batch's moments, as training does; see
+        #: drnet_tf/training/recalibration.py.
+        self.recalibrating = False
 
     def build(self, input_shape):
         # In float32 under mixed precision: bfloat16 cannot average small changes.
@@ -51,7 +54,7 @@ class BatchNorm(keras.layers.Layer):
 
     def call(self, x, training=False):
         mean = variance = None
-        if training:
+        if training or self.recalibrating:
             mean, mean_square = ops.unstack(self.over_replicas(_moments(x)))
             variance = ops.relu(mean_square - ops.square(mean))
         scale, offset = self.scale_and_offset(mean, variance)

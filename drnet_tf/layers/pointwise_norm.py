@@ -42,7 +42,7 @@ class PointwiseNorm(BatchNorm):
     def call(self, xs, kernels, training=False):
         kernels = ops.convert_to_tensor(kernels)
         mean = variance = None
-        if training:
+        if training or self.recalibrating:
             channels = kernels.shape[1]
             moments = ops.stack([_moments(ops.reshape(x, (-1, *x.shape[2:]))) for x in xs])
             moments = self.over_replicas(moments)

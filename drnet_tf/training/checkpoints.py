@@ -21,6 +21,7 @@ from drnet_tf.writing import replacing
 CHECKPOINTS = "checkpoints"
 KEPT = 2
 _STEP_KEY = "step"
+_PARTS = ("model", "optimizer", "average", "recalibrated")
 # What NumPy and zipfile raise for files that are cut short, altered, or something else.
 _DAMAGE = (
     ValueError,
@@ -44,26 +45,31 @@ class Checkpoint:
         step: number of steps done.
         model: values of the model's variables by path, seeds of its noise included.
         optimizer: values of the optimizer's variables by path.
+        average: values that stand for the model's in the finished model (see averaging.py), by
+            path; those that are missing are in `model`.
+        recalibrated: values that stand for both (see recalibration.py); only at the end of a run.
     """
 
     step: int
     model: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
+    average: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    recalibrated: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, step: int, model, optimizer=None) -> Checkpoint:
+    def of(cls, step: int, model, optimizer=None, average=None) -> Checkpoint:
         return cls(
             step,
             _values(model.variables),
             _values(optimizer.variables if optimizer is not None else ()),
+            dict(average or {}),
         )
 
     def write(self, workdir: str) -> pathlib.Path:
         """Writes the checkpoint and removes all but the last few."""
         folder = pathlib.Path(workdir, CHECKPOINTS)
         path = folder / f"step-{self.step:09d}.npz"
-        arrays = {f"model/{k}": v for k, v in self.model.items()}
-        arrays |= {f"optimizer/{k}": v for k, v in self.optimizer.items()}
+        arrays = {f"{part}/{k}": v for part in _PARTS for k, v in getattr(self, part).items()}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays, **{_STEP_KEY: np.array(self.step)})
         for old in list_checkpoints(workdir)[:-KEPT]:
@@ -81,7 +87,7 @@ class Checkpoint:
             with np.load(path) as file:
                 arrays = {key: file[key] for key in file.files}
             step = int(arrays.pop(_STEP_KEY))
-            parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+            parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
             for key, value in arrays.items():
                 part, _, variable = key.partition("/")
                 parts[part][variable] = value
@@ -89,10 +95,10 @@ class Checkpoint:
             raise UserError(
                 f"{path} is not a whole checkpoint ({error}); delete it to use an earlier one"
             ) from error
-        return cls(step, parts["model"], parts["optimizer"])
+        return cls(step, **parts)
 
     def restore(self, model, optimizer=None) -> None:
-        """Sets the variables of a model, and of its optimizer.
+        """Sets the variables of a model, and of its optimizer, to go on training.
 
         Raises:
             UserError: the checkpoint is of another model.
@@ -100,6 +106,14 @@ class Checkpoint:
         _assign(model.variables, self.model)
         if optimizer is not None:
             _assign(optimizer.variables, self.optimizer)
+
+    def restore_finished(self, model) -> None:
+        """Sets the variables of a model, to use it: averaged and recalibrated where it is.
+
+        Raises:
+            UserError: the checkpoint is of another model.
+        """
+        _assign(model.variables, self.model | self.average | self.recalibrated)
 
 
 def list_checkpoints(workdir: str) -> list[pathlib.Path]:

@@ -7,7 +7,8 @@ function of the seed and the epoch, so that a resumed run sees what an undisturb
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +46,9 @@ class Feed(Protocol):
 
     def batches(self, epoch: int, done: int) -> Iterable[tuple]:
         """The batches of an epoch after the first `done`."""
+
+    def unaugmented(self) -> Feed:
+        """The same batches without augmentation."""
 
     def prepare(self, arrays: tuple, *batch: Any) -> tuple[Any, Any]:
         """Images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch]."""
@@ -87,6 +91,23 @@ def open_feed(
     return TfDataFeed(opened, image_size, **settings)
 
 
+def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tuple]:
+    """Images and labels of whole batches of an epoch, at least as many images where there are.
+
+    They are always the same ones, in random order: an .npz file may be sorted by class.
+
+    Args:
+        arrays: the feed's, on the device.
+    """
+    plain, count = feed.unaugmented(), 0
+    for batch in plain.batches(0, 0):
+        pixels, labels = plain.prepare(arrays, *batch)
+        yield np.asarray(pixels), np.asarray(labels)
+        count += len(pixels)
+        if count >= images:
+            return
+
+
 class TfDataFeed:
     """Batches that tf.data reads, shuffles and augments on the host."""
 
@@ -111,6 +132,11 @@ class TfDataFeed:
 
         rest = training_batches(self.dataset, epoch=epoch, skip_batches=done, **self.settings)
         return guarded(rest, self.dataset, "train")
+
+    def unaugmented(self):
+        feed = copy.copy(self)
+        feed.settings = self.settings | {"augmentation": Augmentation()}
+        return feed
 
     def prepare(self, arrays, images, labels):
         return images, labels
@@ -158,6 +184,11 @@ class DeviceFeed:
         for step in range(done, self.steps_per_epoch):
             first = step * self.batch_size
             yield order[first : first + self.batch_size], batch_seed(self.seed, epoch, step)
+
+    def unaugmented(self):
+        feed = copy.copy(self)
+        feed.augmentation = Augmentation()
+        return feed
 
     def prepare(self, arrays, indices, seed):
         images, labels = (ops.take(array, indices, axis=0) for array in arrays)

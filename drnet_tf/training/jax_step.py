@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,11 @@ def placement(batch_size: int) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
+def compiled(function: Callable) -> Callable:
+    """A pure function of arrays, compiled."""
+    return jax.jit(function)
+
+
 class TrainingStep:
     """Trains a model by one batch at a time.
 
@@ -46,6 +51,10 @@ class TrainingStep:
         recipe: for the constants of the objective and of SGD.
         resource: what E[R] counts.
         feed: how a batch becomes images and labels.
+
+    Attributes:
+        weight_variables: weights and moving moments, all that makes a trained model but its
+            temperature.
     """
 
     def __init__(self, model: DRNet, recipe: Recipe, resource: Resource, feed: Feed):
@@ -59,6 +68,7 @@ class TrainingStep:
             recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
         )
         self.optimizer.build(model.trainable_variables)
+        self.weight_variables = [w for w in model.weights if w is not model.temperature]
         self._temperature = _index(model.non_trainable_variables, model.temperature)
         self._learning_rate = _index(self.optimizer.variables, self.optimizer._learning_rate)
         self._state: tuple | None = None
@@ -92,6 +102,17 @@ class TrainingStep:
                 for variable, value in zip(part, values, strict=True):
                     # A copy: the next step gives the memory of the state away.
                     variable.assign(jnp.array(value))
+
+    def weights(self) -> list[jax.Array]:
+        """The present values of `weight_variables`. The next step gives their memory away."""
+        if self._state is None:
+            return [variable.value for variable in self.weight_variables]
+        values = {
+            id(variable): value
+            for part, values in zip(self._variables(), self._state, strict=True)
+            for variable, value in zip(part, values, strict=True)
+        }
+        return [values[id(variable)] for variable in self.weight_variables]
 
     def _variables(self):
         model = self.model
@@ -145,6 +166,27 @@ def shard(array):
     return keras.distribution.distribute_tensor(array, layout)
 
 
+def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:
+    """A compiled function of images [batch, ...] and a threshold.
+
+    Returns:
+        A function that gives what an evaluation of the model would leave in some of its variables
+        that are not trained.
+    """
+    indices = [_index(model.non_trainable_variables, variable) for variable in variables]
+
+    @jax.jit
+    def forward(state, images, threshold):
+        _, updated = model.stateless_call(*state, images, threshold=threshold, training=False)
+        return [updated[index] for index in indices]
+
+    def run(images, threshold):
+        values = forward(_model_state(model), images, np.float32(threshold))
+        return [np.asarray(value) for value in values]
+
+    return run
+
+
 def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
     """A compiled function of images [batch, ...] and a threshold.
 
@@ -161,12 +203,17 @@ def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndar
         return logits, intermediates["selected"]
 
     def run(images, threshold):
-        parts = model.trainable_variables, model.non_trainable_variables
-        state = tuple([v.value for v in part] for part in parts)
-        logits, selected = forward(state, images, np.float32(threshold))
+        logits, selected = forward(_model_state(model), images, np.float32(threshold))
         return np.asarray(logits), np.asarray(selected)
 
     return run
+
+
+def _model_state(model: DRNet) -> tuple[list, list]:
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
 
 
 def _index(variables, wanted) -> int:

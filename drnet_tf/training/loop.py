@@ -6,13 +6,15 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from drnet_tf.errors import Stopped, UserError
+from drnet_tf.training.averaging import WeightAverage
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
-from drnet_tf.training.telemetry import EpochLog, TensorBoard
+from drnet_tf.training.telemetry import EpochLog, Observation, TensorBoard
 
 
 class Progress(Protocol):
@@ -29,6 +31,8 @@ def train(
     *,
     checkpoint_seconds: float = math.inf,
     progress: Progress | None = None,
+    observers: Sequence[Callable[[], Observation]] = (),
+    observe_epochs: int = 1,
 ) -> int:
     """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
 
@@ -40,6 +44,8 @@ def train(
         checkpoint_seconds: write a checkpoint within an epoch too once that much time has passed;
             one is written at the end of every epoch.
         progress: shows how far the run is.
+        observers: called after every `observe_epochs` epochs and after the last step, while the
+            model has the weights that it would be used with.
 
     Returns:
         The number of steps that the model has seen.
@@ -51,17 +57,20 @@ def train(
     steps_per_epoch = feed.steps_per_epoch
     model, optimizer = step_function.model, step_function.optimizer
     total = total_steps(recipe, steps_per_epoch)
+    average = WeightAverage(step_function, recipe.weight_average, total)
     step = 0
     if (path := latest_checkpoint(workdir)) is not None:
         checkpoint = Checkpoint.read(path)
         checkpoint.restore(model, optimizer)
+        average.load(checkpoint.average)
         step = checkpoint.step
 
     def save(step: int) -> None:
         step_function.sync()
-        Checkpoint.of(step, model, optimizer).write(workdir)
+        Checkpoint.of(step, model, optimizer, average.values()).write(workdir)
 
     log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
+    validation: float | None = None
     saved = time.monotonic()
     with _Terminated() as terminated:
         while step < total:
@@ -72,11 +81,12 @@ def train(
                 values = hyperparameters(recipe, step, steps_per_epoch)
                 metrics = step_function(batch, values)
                 step += 1
+                average.update(step)
                 # Reading a step's metrics waits for it: those of the step before are ready while
                 # the accelerator is busy with this one.
                 sums.add(step, values, metrics)
                 if progress is not None and sums.latest:
-                    progress.update(step, total, _text(values.stage, sums.latest))
+                    progress.update(step, total, _text(values.stage, sums.latest, validation))
                 if step % steps_per_epoch == 0 or step == total:
                     break
                 if terminated.is_set() or time.monotonic() - saved > checkpoint_seconds:
@@ -95,6 +105,9 @@ def train(
                 "learning_rate": values.learning_rate,
                 "temperature": values.temperature,
             }
+            if (epoch + 1) % observe_epochs == 0 or step == total:
+                row |= _observed(observers, average, board, step)
+                validation = row.get("validation_accuracy", validation)
             log.append({"epoch": epoch, "step": step, **settings, **row})
             board.scalars(settings | row, step)
             save(step)
@@ -102,6 +115,17 @@ def train(
             if terminated.is_set() and step < total:
                 raise _stopped(step)
     return step
+
+
+def _observed(observers, average: WeightAverage, board: TensorBoard, step: int) -> dict:
+    scalars: dict[str, float] = {}
+    if observers:
+        with average.in_use():
+            for observe in observers:
+                observation = observe()
+                scalars |= observation.scalars
+                board.images(observation.images, step)
+    return scalars
 
 
 def _stopped(step: int) -> Stopped:
@@ -146,10 +170,11 @@ class _MetricSums:
         return {name: value / self.steps for name, value in self.sums.items()}
 
 
-def _text(stage: int, metrics: dict[str, float]) -> str:
+def _text(stage: int, metrics: dict[str, float], validation: float | None) -> str:
+    validated = "" if validation is None else f"  validation {validation:.3f}"
     return (
         f"stage {stage}  loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}"
-        f"  E[MACs] {metrics['expected_macs'] / 1e6:.1f}M"
+        f"  E[MACs] {metrics['expected_macs'] / 1e6:.1f}M{validated}"
     )
 
 

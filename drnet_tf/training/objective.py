@@ -64,7 +64,7 @@ def objective(
     Returns:
         The loss, a float32 scalar, and a dictionary of the batch means of its parts: `loss`,
         `cross_entropy`, `auxiliary`, `resource` (lambda * [correct] * log E[R]), `accuracy`,
-        `expected_macs`.
+        `expected_resource` (E[R], in the unit of `resource`), `expected_macs`.
     """
     correct = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
     expected = expected_resource(intermediates["recalibrated"], resource.branches, resource.fixed)
@@ -80,5 +80,6 @@ def objective(
         "loss": loss,
         **parts,
         "accuracy": ops.mean(correct),
+        "expected_resource": ops.mean(expected),
         "expected_macs": ops.mean(intermediates["expected_macs"]),
     }

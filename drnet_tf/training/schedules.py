@@ -37,6 +37,11 @@ class Recipe:
         auxiliary_weight: of the auxiliary head's cross-entropy.
         label_smoothing: share of the target that goes to all classes alike.
         drop_connection, drop_branch: rates at the end of the run, which rise to it linearly.
+        weight_average: time constant of the average of the weights that the finished model has, as
+            a share of the run; 0 for the last weights.
+        recalibrate_threshold: T at which the moving moments of batch normalization are computed
+            anew after the last step; None leaves them. The model is then best at this T.
+        recalibrate_images: how many training images that takes, rounded up to batches.
 
     Raises:
         UserError: a value makes no sense; the message says what would.
@@ -61,6 +66,9 @@ class Recipe:
     label_smoothing: float = 0.0
     drop_connection: float = 0.1
     drop_branch: float = 0.7
+    weight_average: float = 0.0
+    recalibrate_threshold: float | None = None
+    recalibrate_images: int = 10_000
 
     def __post_init__(self):
         def require(condition, name, would_be):
@@ -83,6 +91,10 @@ class Recipe:
             require(0 <= getattr(self, name) < math.inf, name, "0 or more")
         for name in ("momentum", "label_smoothing", "drop_connection", "warmup"):
             require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
+        require(0 <= self.weight_average <= 1, "weight_average", "between 0 and 1")
+        threshold = self.recalibrate_threshold
+        require(threshold is None or math.isfinite(threshold), "recalibrate_threshold", "a number")
+        require(self.recalibrate_images >= 1, "recalibrate_images", "1 or more")
         require(0 <= self.drop_branch <= 1, "drop_branch", "between 0 and 1")
         require(
             self.learning_rate_schedule in LEARNING_RATES,
@@ -93,6 +105,17 @@ class Recipe:
     @property
     def epochs(self) -> float:
         return self.stage1_epochs + self.stage2_epochs
+
+    def of_epochs(self, epochs: float) -> Recipe:
+        """The same recipe in so many epochs; the stages keep their shares.
+
+        Raises:
+            UserError: the number makes no sense.
+        """
+        if not 0 < epochs < math.inf:
+            raise UserError(f"epochs must be more than 0, not {epochs}")
+        stage1 = epochs * (self.stage1_epochs / self.epochs)
+        return dataclasses.replace(self, stage1_epochs=stage1, stage2_epochs=epochs - stage1)
 
 
 @dataclasses.dataclass(frozen=True)

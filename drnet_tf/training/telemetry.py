@@ -1,16 +1,33 @@
-"""What a run leaves for those who watch it: a CSV row an epoch, and TensorBoard scalars."""
+"""What a run leaves for those who watch it: a CSV row an epoch, TensorBoard scalars and images."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import pathlib
+
+import numpy as np
 
 from drnet_tf.writing import write_text
 
 CSV_FILE = "metrics.csv"
 TENSORBOARD_FOLDER = "tensorboard"
+PIXELS = 12  # of the side of a value in an image
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """What was seen of a model at the end of an epoch.
+
+    Args:
+        scalars: numbers by name.
+        images: heat maps by name, float [rows, columns] in 0..1.
+    """
+
+    scalars: dict[str, float]
+    images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class EpochLog:
@@ -23,7 +40,9 @@ class EpochLog:
     def append(self, row: dict[str, float | int]) -> None:
         self.rows.append({name: f"{value:.6g}" for name, value in row.items()})
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[-1]), extrasaction="ignore", restval="")
+        # Not every row has every column: some things are not looked at after every epoch.
+        columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
+        writer = csv.DictWriter(text, columns, restval="")
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
@@ -39,7 +58,7 @@ def read_epochs(workdir: str) -> list[dict[str, str]]:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard; does nothing where TensorFlow, which writes them, is missing."""
+    """What TensorBoard shows; nothing where TensorFlow, which writes it, is missing."""
 
     def __init__(self, workdir: str):
         self.writer = None
@@ -57,3 +76,17 @@ class TensorBoard:
             for name, value in values.items():
                 self.tf.summary.scalar(name, value, step=step)
         self.writer.flush()
+
+    def images(self, maps: dict[str, np.ndarray], step: int) -> None:
+        if self.writer is None:
+            return
+        with self.writer.as_default():
+            for name, values in maps.items():
+                pixels = enlarged(values)[None, :, :, None]
+                self.tf.summary.image(name, pixels, step=step)
+        self.writer.flush()
+
+
+def enlarged(values: np.ndarray) -> np.ndarray:
+    """A heat map with a square of pixels for each value."""
+    return np.kron(values, np.ones((PIXELS, PIXELS))).astype("float32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -52,6 +52,11 @@ def placement(batch_size: int) -> contextlib.AbstractContextManager:
     return tf.distribute.MirroredStrategy().scope()
 
 
+def compiled(function: Callable) -> Callable:
+    """A pure function of tensors, compiled."""
+    return tf.function(function, autograph=False)
+
+
 class TrainingStep:
     """Trains a model by one batch at a time.
 
@@ -61,6 +66,10 @@ class TrainingStep:
         resource: what E[R] counts.
         feed: how a batch becomes images and labels.
         strategy: a tf.distribute strategy; None is the one in scope.
+
+    Attributes:
+        weight_variables: weights and moving moments, all that makes a trained model but its
+            temperature.
     """
 
     def __init__(
@@ -82,6 +91,7 @@ class TrainingStep:
                 recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
             )
             self.optimizer.build(model.trainable_variables)
+        self.weight_variables = [w for w in model.weights if w is not model.temperature]
         if self.strategy.num_replicas_in_sync > 1:
             for layer in model._flatten_layers():
                 if isinstance(layer, BatchNorm):
@@ -121,6 +131,10 @@ class TrainingStep:
 
     def sync(self) -> None:
         """Nothing to do: the variables of model and optimizer are the state."""
+
+    def weights(self) -> list[tf.Tensor]:
+        """The present values of `weight_variables`."""
+        return [tf.convert_to_tensor(variable.value) for variable in self.weight_variables]
 
     def _distributed(self, batch, scalars):
         metrics = self.strategy.run(self._replica, (batch, scalars))
@@ -169,6 +183,26 @@ class TrainingStep:
         ]
         self.optimizer.apply(gradients, variables)
         return metrics
+
+
+def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:
+    """A compiled function of images [batch, ...] and a threshold.
+
+    Returns:
+        A function that gives what an evaluation of the model leaves in some of its variables. Here
+        it is in the variables themselves too; on JAX it is not.
+    """
+
+    @functools.partial(tf.function, autograph=False)
+    def forward(images, threshold):
+        model(images, threshold=threshold, training=False)
+        return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+    def run(images, threshold):
+        values = forward(tf.convert_to_tensor(images), tf.constant(threshold, tf.float32))
+        return [value.numpy() for value in values]
+
+    return run
 
 
 def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:

@@ -3,6 +3,7 @@
 run.json                   what is trained on what; written before the first step
 checkpoints/step-N.npz     all variables after step N (see checkpoints.py)
 metrics.csv, tensorboard/  what happened
+recalibration.json         how the moments of the finished model were recalibrated, if they were
 model.keras                the finished model, for use from Keras
 """
 
@@ -23,6 +24,7 @@ from drnet_tf.training.checkpoints import CHECKPOINTS, Checkpoint, latest_checkp
 from drnet_tf.writing import write_text
 
 RUN_FILE = "run.json"
+RECALIBRATION_FILE = "recalibration.json"
 MODEL_FILE = "model.keras"
 LOCK_FILE = ".lock"
 
@@ -94,6 +96,8 @@ def claimed(workdir: str) -> Iterator[None]:
 def load_trained(workdir: str) -> Trained:
     """The model of a workdir, with the weights of its latest checkpoint, in float32.
 
+    They are averaged, and at the end of a run recalibrated, where its recipe says so.
+
     Raises:
         UserError: no run, no checkpoint, or one that is damaged or of another model.
     """
@@ -106,5 +110,5 @@ def load_trained(workdir: str) -> Trained:
         )
     model = build_from_config(run.config)
     checkpoint = Checkpoint.read(path)
-    checkpoint.restore(model)
+    checkpoint.restore_finished(model)
     return Trained(model, run, path, checkpoint.step)

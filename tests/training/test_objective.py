@@ -44,6 +44,7 @@ def test_loss_is_cross_entropy_plus_auxiliary_plus_log_resource_of_correct_image
     )
     assert float(loss) == pytest.approx(by_hand, rel=1e-5)
     assert float(parts["accuracy"]) == pytest.approx(correct.mean())
+    assert float(parts["expected_resource"]) == pytest.approx(expected.mean())
 
 
 def test_resource_weight_zero_leaves_the_resource_out(example):

@@ -97,8 +97,17 @@ def test_stages_may_have_fractions_of_an_epoch_and_one_may_be_missing():
         {"temperature2_start": 0.1},
         {"drop_branch": 1.5},
         {"learning_rate_schedule": "steps"},
+        {"weight_average": 1.5},
+        {"recalibrate_threshold": float("nan")},
+        {"recalibrate_images": 0},
     ],
 )
 def test_values_without_meaning_are_refused_with_what_would_be_right(values):
     with pytest.raises(UserError, match=" must be "):
         Recipe(**values)
+
+
+@pytest.mark.parametrize("epochs", [0, -1, float("inf")])
+def test_a_length_without_meaning_is_refused(epochs):
+    with pytest.raises(UserError, match="epochs must be more than 0"):
+        PAPER.of_epochs(epochs)

@@ -1,5 +1,6 @@
 """The training command as a user runs it: progress, resumption, refusals."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -34,6 +35,7 @@ TINY = [
     "--crop_padding=1",
     "--deterministic",
     "--checkpoint_minutes=0.0001",
+    "--weight_average=0.2",
 ]
 
 
@@ -85,7 +87,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(finished, tmp_pat
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     killed_at = final_arrays(tmp_path)["step"]
-    result = run(*arguments)
+    # Looking at the model leaves no trace in it either.
+    result = run(*arguments, "--validate_epochs=0")
     assert result.returncode == 0, result.stderr
     undisturbed, resumed = final_arrays(finished), final_arrays(tmp_path)
     assert 0 < killed_at < undisturbed["step"]
@@ -94,16 +97,27 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(finished, tmp_pat
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
 
 
+def test_the_last_validation_is_that_of_the_finished_model(finished):
+    (result,) = evaluate_trained(load_trained(str(finished)), [1.0], split="validation")
+    last = float(read_epochs(finished)[-1]["validation_accuracy"])
+    assert last == pytest.approx(result.accuracy, rel=1e-5)
+
+
 def test_every_epoch_leaves_a_row_and_tensorboard_scalars(finished):
     rows = read_epochs(finished)
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     assert [row["stage"] for row in rows] == ["1", "1", "2"]
     assert [float(row["temperature"]) for row in rows[:2]] == [3.0, 3.0]
     assert float(rows[2]["resource"]) != 0.0
+    assert all(float(row["validation_accuracy"]) > 0 for row in rows)
+    for row in rows:  # E[R] is of multiply-accumulates here, in millions
+        assert float(row["expected_resource"]) == pytest.approx(
+            float(row["expected_macs"]) / 1e6, rel=1e-4
+        )
     assert list((finished / "tensorboard").iterdir())
 
 
-def test_the_finished_model_loads_in_keras(finished):
+def test_the_finished_model_has_the_average_of_the_weights_and_loads_in_keras(finished):
     import keras
 
     import drnet_tf
@@ -111,6 +125,14 @@ def test_the_finished_model_loads_in_keras(finished):
     model = keras.saving.load_model(finished / "model.keras")
     assert isinstance(model, drnet_tf.DRNet)
     assert float(model.temperature.numpy()) < 1.0
+    average = {k: v for k, v in final_arrays(finished).items() if k.startswith("average/")}
+    assert len(average) == len(model.weights) - 1  # all but the temperature
+    for name, value in average.items():
+        path = name.removeprefix("average/")
+        assert not np.array_equal(value, final_arrays(finished)["model/" + path]), path
+        for used in (model, load_trained(str(finished)).model):
+            (weight,) = (w for w in used.weights if w.path == path)
+            np.testing.assert_array_equal(np.asarray(weight), value, err_msg=path)
 
 
 def test_a_finished_run_has_nothing_left_to_do(finished, data_dir):
@@ -122,8 +144,6 @@ def test_a_finished_run_has_nothing_left_to_do(finished, data_dir):
 
 
 def test_evaluation_reports_all_thresholds(finished, tmp_path, data_dir):
-    import json
-
     path = tmp_path / "results.json"
     result = run(
         f"--workdir={finished}",
@@ -182,6 +202,20 @@ def test_another_run_in_the_workdir_is_not_overwritten(finished, data_dir, defin
     assert "holds another run: its seed is 0, not 9" in line
 
 
+def test_a_run_of_a_version_without_a_setting_goes_on_where_the_setting_is_off(
+    finished, tmp_path, data_dir, defined_flags
+):
+    run_file = tmp_path / "run.json"
+    values = json.loads((finished / "run.json").read_text())
+    del values["settings"]["recalibrate_threshold"], values["settings"]["weight_average"]
+    run_file.write_text(json.dumps(values))
+    arguments = [*TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}"]
+    assert "its weight_average is 0.0, not 0.2" in refusal(train.main, *arguments)
+    with claimed(str(tmp_path)):  # so that nothing is trained here
+        line = refusal(train.main, *arguments, "--weight_average=0")
+    assert "another process trains in" in line
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path, data_dir):
     result = run(
         *TINY,
@@ -208,6 +242,9 @@ def test_a_workdir_without_a_run_gives_one_line_and_no_traceback(tmp_path):
         ("--seed=-1", "seed must be between"),
         ("--dtype=float8", "dtype must be one of"),
         ("--checkpoint_minutes=nan", "checkpoint_minutes must be"),
+        ("--validate_epochs=-1", "validate_epochs must be"),
+        ("--recipe=slow", "recipe"),
+        ("--recalibrate_threshold=some", "recalibrate_threshold"),
     ],
 )
 def test_settings_without_meaning_are_refused(tmp_path, defined_flags, argument, says):
@@ -231,7 +268,7 @@ def test_two_processes_do_not_train_in_one_workdir(tmp_path, data_dir, defined_f
     assert not (tmp_path / "run.json").exists()
 
 
-def test_a_run_on_an_npz_file_can_be_evaluated(tmp_path):
+def test_a_run_on_an_npz_file_is_recalibrated_and_can_be_evaluated(tmp_path):
     generator = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 8), ("test", 5)):
@@ -247,8 +284,18 @@ def test_a_run_on_an_npz_file_can_be_evaluated(tmp_path):
         "--input_pipeline=device",
         "--batch_size=4",
         "--nodes=1",
+        "--recalibrate_threshold=0.5",
+        "--recalibrate_images=5",
     )
     assert result.returncode == 0, result.stderr
+    record = json.loads((workdir / "recalibration.json").read_text())
+    assert (record["threshold"], record["images"]) == (0.5, 8)
+    arrays, model = final_arrays(workdir), load_trained(str(workdir)).model
+    moments = [w for w in model.weights if "moving" in w.path]
+    for moment in moments:
+        used = arrays[f"recalibrated/{moment.path}"]
+        np.testing.assert_array_equal(np.asarray(moment), used)
+        assert not np.array_equal(used, arrays[f"model/{moment.path}"])
     (only,) = evaluate_trained(load_trained(str(workdir)), [0.5])
     assert only.images == 5
 
