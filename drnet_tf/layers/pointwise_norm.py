@@ -43,45 +43,42 @@ class PointwiseNorm(BatchNorm):
         kernels = ops.convert_to_tensor(kernels)
         mean = variance = None
         if training or self.recalibrating:
-            channels = kernels.shape[1]
-            moments = ops.stack([_moments(ops.reshape(x, (-1, *x.shape[2:]))) for x in xs])
-            moments = self.over_replicas(moments)
-            products, x_mean = moments[:, :channels], moments[:, channels:]
+            batch, height, width, channels = ops.shape(xs[0])
+            count = ops.cast(batch * height * width, "float32")
+            sums = [_sums(ops.reshape(x, (-1, width, channels))) for x in xs]
+            products, rows = (ops.stack(part) for part in zip(*sums, strict=True))
+            products = self.over_replicas(products / count)
+            x_sum = ops.sum(ops.reshape(rows, (-1, width, channels)), axis=1, keepdims=True)
+            x_mean = self.over_replicas(x_sum / count)
             covariance = products - ops.transpose(x_mean, (0, 2, 1)) * x_mean
-            mean = ops.matmul(x_mean, kernels)[:, 0]
+            mean = ops.squeeze(ops.matmul(x_mean, kernels), 1)
             variance = ops.relu(ops.sum(kernels * ops.matmul(covariance, kernels), axis=1))
         scale, offset = self.scale_and_offset(mean, variance)
-        return kernels * scale[:, None], offset
+        return kernels * ops.expand_dims(scale, 1), offset
 
     def get_config(self):
         return {**super().get_config(), "members": self.members}
 
 
 @ops.custom_gradient
-def _moments(x):
-    """The mean of x_i x_j over all pixels, and in one more row that of x_i.
-
-    Args:
-        x: [rows, width, channels].
+def _sums(x):
+    """Sums over the pixels of x, [rows, width, channels].
 
     Returns:
-        float32 [channels + 1, channels].
+        Those of x_i x_j over all pixels, float32 [channels, channels], and those of x over all
+        rows, float32 [width * channels]: long ones for the reason that batch_norm gives.
     """
     width, channels = x.shape[-2:]
     pixels = ops.reshape(x, (-1, channels))
     wide = ops.cast(pixels, "float32")
     products = ops.matmul(ops.transpose(wide), wide)
-    # Rows of width * channels numbers: see batch_norm.
-    sums = ops.sum(ops.reshape(wide, (-1, width * channels)), axis=0)
-    sums = ops.sum(ops.reshape(sums, (width, channels)), axis=0, keepdims=True)
-    count = ops.cast(ops.shape(pixels)[0], "float32")
 
-    def gradient(upstream):
-        upstream = upstream / count
-        d_products, d_mean = upstream[:channels], upstream[channels:]
-        slope = ops.cast(d_products + ops.transpose(d_products), x.dtype)
-        rows = ops.reshape(ops.matmul(pixels, slope), (-1, width * channels))
-        rows = rows + ops.tile(ops.cast(d_mean, x.dtype), (1, width))
-        return ops.reshape(rows, ops.shape(x))
+    def gradient(*upstream):
+        # Keras hands on what its backend gives: two arguments or a pair.
+        d_products, d_rows = upstream if len(upstream) == 2 else upstream[0]
+        # Symmetric, since a variance is a quadratic form of the products: both uses give the same.
+        d_pixels = ops.matmul(pixels, ops.cast(2.0 * d_products, x.dtype))
+        d_x = ops.reshape(d_pixels, (-1, width * channels)) + ops.cast(d_rows, x.dtype)
+        return ops.reshape(d_x, x.shape)
 
-    return ops.concatenate([products, sums]) / count, gradient
+    return (products, ops.sum(ops.reshape(wide, (-1, width * channels)), axis=0)), gradient

@@ -21,10 +21,11 @@ def weighted_sum(branches, weights):
         float [batch, height, width, channels].
     """
     size = branches[0].shape[1] * branches[0].shape[2] * branches[0].shape[3]
-    rows = [ops.reshape(branch, (-1, size)) for branch in branches]
-    columns = [ops.cast(weight, rows[0].dtype) for weight in weights]
-    total = _weighted_rows(*rows, *columns)
-    return ops.reshape(total, ops.shape(branches[0]))
+    products = [
+        ops.reshape(branch, (-1, size)) * ops.cast(weight, branch.dtype)
+        for branch, weight in zip(branches, weights, strict=True)
+    ]
+    return ops.reshape(functools.reduce(ops.add, products), ops.shape(branches[0]))
 
 
 def sum_with_offsets(images, offsets):
@@ -38,19 +39,4 @@ def sum_with_offsets(images, offsets):
     rows = (
         ops.reshape(total, (-1, height, width * channels)) + ops.tile(offset, (1, width))[:, None]
     )
-    return ops.reshape(rows, ops.shape(total))
-
-
-@ops.custom_gradient
-def _weighted_rows(*arguments):
-    """Sum over b of rows[b] * columns[b], for as many rows [batch, n] as columns [batch, 1]."""
-    rows, columns = arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]
-    products = [row * column for row, column in zip(rows, columns, strict=True)]
-
-    def gradient(upstream):
-        return (
-            *(upstream * column for column in columns),
-            *(ops.sum(upstream * row, axis=1, keepdims=True) for row in rows),
-        )
-
-    return functools.reduce(ops.add, products), gradient
+    return ops.reshape(rows, (-1, height, width, channels))

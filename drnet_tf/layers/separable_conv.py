@@ -93,15 +93,12 @@ class SeparableConvs(keras.layers.Layer):
                 )
             ]
             kernels, offsets = self.norm[i](xs, self.pointwise[i], training=training)
-            members = zip(xs, ops.unstack(kernels), ops.unstack(offsets), strict=True)
             if i + 1 < APPLICATIONS:
-                inputs = [ops.relu(_affine(*member)) for member in members]
-        columns = ops.split(weights, self.members, axis=1)
-        outputs = [
-            _product(x, column[:, :, None] * kernel)
-            for (x, kernel, _), column in zip(members, columns, strict=True)
-        ]
-        return outputs, weights[:, :, None] * offsets
+                inputs = [ops.relu(y) for y in _affine(xs, kernels, offsets)]
+        # A kernel for each image: [members, batch, channels, channels].
+        columns = ops.expand_dims(ops.transpose(weights), (2, 3))
+        outputs = _products(xs, columns * ops.expand_dims(kernels, 1))
+        return outputs, ops.expand_dims(weights, 2) * offsets
 
     def get_config(self):
         return {
@@ -116,18 +113,24 @@ def depthwise_conv(x, kernel, stride):
     return ops.depthwise_conv(x, kernel, stride, padding="same")
 
 
-def _product(x, kernel):
-    """The pointwise convolution with a kernel [channels, outputs], of all images or of each."""
-    batch, height, width, channels = x.shape
-    pixels = ops.reshape(x, (-1, height * width, channels) if kernel.ndim == 3 else (-1, channels))
-    product = ops.matmul(pixels, ops.cast(kernel, x.dtype))
-    return ops.reshape(product, (-1, height, width, kernel.shape[-1]))
+def _products(xs, kernels):
+    """Pointwise convolutions of xs with kernels [members, batch, channels, outputs]."""
+    _, height, width, channels = xs[0].shape
+    outputs = []
+    for x, kernel in zip(xs, ops.unstack(kernels), strict=True):
+        y = ops.matmul(ops.reshape(x, (-1, height * width, channels)), ops.cast(kernel, x.dtype))
+        outputs.append(ops.reshape(y, (-1, height, width, kernel.shape[-1])))
+    return outputs
 
 
-def _affine(x, kernel, offset):
-    """The pointwise convolution with a kernel [channels, outputs], plus an offset [outputs]."""
-    y = _product(x, kernel)
+def _affine(xs, kernels, offsets):
+    """Pointwise convolutions of xs with kernels [members, channels, outputs], plus offsets."""
+    _, height, width, channels = xs[0].shape
     # Rows of width * channels numbers: see batch_norm.
-    rows = ops.reshape(y, (-1, y.shape[2] * y.shape[3]))
-    rows = rows + ops.tile(ops.cast(offset, x.dtype), (y.shape[2],))
-    return ops.reshape(rows, ops.shape(y))
+    offsets = ops.unstack(ops.tile(offsets, (1, width)))
+    outputs = []
+    for x, kernel, offset in zip(xs, ops.unstack(kernels), offsets, strict=True):
+        y = ops.matmul(ops.reshape(x, (-1, channels)), ops.cast(kernel, x.dtype))
+        y = ops.reshape(y, (-1, width * kernel.shape[-1])) + ops.cast(offset, x.dtype)
+        outputs.append(ops.reshape(y, (-1, height, width, kernel.shape[-1])))
+    return outputs

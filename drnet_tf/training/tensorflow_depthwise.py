@@ -60,7 +60,11 @@ def _kernel_gradient(x, kernel, upstream):
             tf.concat(
                 [
                     backprop(
-                        input=padded[:, i : i + height + rows - 1, j : j + width + columns - 1],
+                        input=tf.slice(
+                            padded,
+                            [0, i, j, 0],
+                            [-1, height + rows - 1, width + columns - 1, -1],
+                        ),
                         filter_sizes=[rows, columns, *kernel.shape[2:]],
                         padding="VALID",
                     )

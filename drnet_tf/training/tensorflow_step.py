@@ -174,11 +174,13 @@ class TrainingStep:
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             gradients = [gradient / replicas for gradient in gradients]
+        shrink = 1 / replicas
         if self.recipe.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.recipe.clip_norm)
-        decay = self.recipe.weight_decay
+            norm = tf.linalg.global_norm(gradients)
+            shrink = tf.minimum(1.0, self.recipe.clip_norm / norm) / replicas
+        decay = tf.constant(self.recipe.weight_decay / replicas)
         gradients = [
-            (gradient + decay * variable.value) / replicas
+            gradient * shrink + decay * variable.value
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
         self.optimizer.apply(gradients, variables)
