@@ -1,6 +1,8 @@
 """Times by kind of operation, on handmade events."""
 
-from benchmarks.op_profile import Event, own_times
+import tensorflow as tf
+
+from benchmarks.op_profile import Event, own_times, read_events, record
 
 
 def test_an_operation_around_others_keeps_its_own_time_only():
@@ -17,3 +19,17 @@ def test_an_operation_around_others_keeps_its_own_time_only():
 def test_operations_of_other_threads_are_not_inside():
     events = [Event("If", line=1, begin=0, length=100), Event("Mul", line=2, begin=10, length=20)]
     assert own_times(events) == {"If": (100, 1), "Mul": (20, 1)}
+
+
+def test_the_profiler_gives_every_run_of_an_operation():
+    @tf.function
+    def twice(x):
+        return tf.nn.relu(tf.matmul(tf.matmul(x, x), x))
+
+    x = tf.ones((200, 200))
+    twice(x)
+    times = own_times(read_events(record(lambda: [twice(x) for _ in range(3)])))
+    calls = {kind: runs for kind, (_, runs) in times.items()}
+    assert sum(runs for kind, runs in calls.items() if "MatMul" in kind) == 6
+    assert sum(runs for kind, runs in calls.items() if "Relu" in kind or "Fused" in kind) >= 3
+    assert all(picoseconds > 0 for picoseconds, _ in times.values())
