@@ -25,11 +25,11 @@ import rich.console
 import rich.table
 from absl import flags
 
-from benchmarks.machine import machine_facts
 from benchmarks.op_profile import profile, profile_table
 from benchmarks.turns import Child, available_cores
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.machine import machine_facts
 from drnet_tf.models import list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.writing import check_writable, write_text
