@@ -5,9 +5,9 @@
 
 LiteRT, one thread, float32, one image. Every kind of branch at every shape that the network has is
 a .tflite of its own and is measured once; blocks of invocations take turns, as in
-`export.benchmark`. A latency is the median of a graph's invocations less that of a graph with
-next to nothing in it, and holds the branch's ReLU. The weights are random, as no latency depends on
-them.
+`export.benchmark`. A latency is the median of a graph's invocations, in CPU time of its one thread,
+less that of a graph with next to nothing in it. It holds the branch's ReLU, and its weighting and
+addition to the node, which are skipped with it. Weights are random: no latency depends on them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from drnet_tf import command_line
 from drnet_tf.architecture import DRNetConfig
 from drnet_tf.cost import cost_table
 from drnet_tf.errors import UserError
-from drnet_tf.layers.branches import Skip, find_branch, is_parameter_free
+from drnet_tf.layers.branches import output_size
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.progress import ProgressBar
@@ -81,7 +81,7 @@ def measure(
     """Measures a network.
 
     The fixed part is what a graph takes that holds the cheapest branch of every connection, less
-    these branches; a pool or skip that several connections share is in it once.
+    these branches.
 
     Args:
         seconds: how long to time, conversions apart.
@@ -103,26 +103,22 @@ def measure(
     graphs: dict[Geometry, _Graph] = {}
     for done, (geometry, place) in enumerate(places.items()):
         progress(done, len(places) + 1, "converting")
-        if not _is_identity(geometry):
-            graphs[geometry] = _Graph(_convert_branch(network, place, geometry))
+        graphs[geometry] = _Graph(_convert_branch(network, place, geometry))
     progress(len(places), len(places) + 1, "converting")
     cheapest = macs == macs.min(axis=-1, keepdims=True)
     cheapest &= np.cumsum(cheapest, axis=-1) == 1  # the first of equals
-    nothing = _Graph(_convert(lambda x: x + 1.0, (1, 1, 1, 1)))
+    nothing = _Graph(_convert(lambda x: x + 1.0, [(1, 1, 1, 1)]))
     whole = _Graph(to_tflite(network, static(cheapest)))
     _take_turns([nothing, whole, *graphs.values()], seconds, progress)
 
     def latency(geometry: Geometry) -> float:
-        if geometry not in graphs:
-            return 0.0
         return max(0.0, graphs[geometry].microseconds - nothing.microseconds)
 
     branches = np.array([[[latency(g) for g in row] for row in cell] for cell in table])
-    once = cheapest & ~_repeated(config)
     return LatencyTable(
         config,
         branches,
-        whole.microseconds - nothing.microseconds - float(branches[once].sum()),
+        whole.microseconds - nothing.microseconds - float(branches[cheapest].sum()),
         _facts(seconds),
     )
 
@@ -141,10 +137,12 @@ class _Graph:
 
     def run(self) -> None:
         for i in range(-UNTIMED, BLOCK):
-            start = time.perf_counter()
+            # CPU time: of a single thread that is the latency on an idle machine, and on a busy one
+            # it leaves out the waiting, which would fall on the longer graphs.
+            start = time.thread_time_ns()
             self.interpreter.invoke()
             if i >= 0:
-                self.seconds.append(time.perf_counter() - start)
+                self.seconds.append(1e-9 * (time.thread_time_ns() - start))
 
     @property
     def microseconds(self) -> float:
@@ -152,31 +150,20 @@ class _Graph:
 
 
 def _convert_branch(network: Network, place: tuple[int, int, int], geometry: Geometry) -> bytes:
-    _, channels, _, size = geometry
-    return _convert(lambda x: branch_alone(network, *place, x), (1, size, size, channels))
+    _, channels, stride, size = geometry
+    height = output_size(size, stride)
+    return _convert(
+        lambda x, weight, total: total + branch_alone(network, *place, x) * weight,
+        [(1, size, size, channels), (1, 1, 1, 1), (1, height, height, channels)],
+    )
 
 
-def _convert(function: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> bytes:
+def _convert(function: Callable[..., tf.Tensor], shapes: list[tuple[int, ...]]) -> bytes:
     module = tf.Module()
-    signature = [tf.TensorSpec(shape, tf.float32)]
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     traced = tf.function(function, autograph=False, input_signature=signature)
     module.call = traced.get_concrete_function()
     return tf.lite.TFLiteConverter.from_concrete_functions([module.call], module).convert()
-
-
-def _is_identity(geometry: Geometry) -> bool:
-    name, _, stride, _ = geometry
-    return isinstance(find_branch(name), Skip) and stride == 1
-
-
-def _repeated(config: DRNetConfig) -> np.ndarray:
-    """Bool [cells, connections, branches]: an earlier connection has this pool or skip already."""
-    sources = [source for pair in config.node_inputs for source in pair]
-    shared = [is_parameter_free(find_branch(name)) for name in config.branches]
-    earlier = [source in sources[:connection] for connection, source in enumerate(sources)]
-    return np.broadcast_to(
-        np.logical_and.outer(earlier, shared), (config.cells, len(sources), len(shared))
-    )
 
 
 def _take_turns(graphs: list[_Graph], seconds: float, progress) -> None:
