@@ -27,6 +27,7 @@ from drnet_tf.training import loop
 from drnet_tf.training.backend import step_module
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint, list_checkpoints
 from drnet_tf.training.feeds import PIPELINES, open_feed
+from drnet_tf.training.latency_table import LatencyTable
 from drnet_tf.training.objective import RESOURCES, Resource
 from drnet_tf.training.recalibration import recalibrate_run
 from drnet_tf.training.recipes import RECIPES
@@ -48,7 +49,9 @@ class Settings:
         train_on_validation: train on the validation images too.
         seed: of initial weights, noise, order and augmentation.
         deterministic: the same bits every time, at some cost of speed.
-        resource: what E[R] counts, "flops" or "params".
+        resource: what E[R] counts, "flops", "params" or "latency".
+        latency_table: file of measured latencies, for resource "latency"; a run that goes on has
+            its own.
         dtype: a Keras dtype policy.
         checkpoint_minutes: between checkpoints within an epoch; 0 for none.
         validate_epochs: between looks at the accuracy on the validation images, where there are
@@ -61,6 +64,7 @@ class Settings:
     seed: int = 0
     deterministic: bool = False
     resource: str = "flops"
+    latency_table: str | None = None
     dtype: str = "float32"
     checkpoint_minutes: float = 10.0
     validate_epochs: int = 1
@@ -70,6 +74,10 @@ class Settings:
             raise UserError(f"seed must be between 0 and {2**32 - 1}, not {self.seed}")
         if self.dtype not in DTYPES:
             raise UserError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype}")
+        if self.latency_table and self.resource != "latency":
+            raise UserError(
+                f"latency_table goes with --resource=latency, not --resource={self.resource}"
+            )
         if not 0 <= self.checkpoint_minutes < math.inf:
             raise UserError(f"checkpoint_minutes must be 0 or more, not {self.checkpoint_minutes}")
         if self.validate_epochs < 0:
@@ -92,6 +100,8 @@ def train(
     """
     module = step_module()
     run = _run(model_name, config, dataset_name, recipe, augmentation, settings)
+    if settings.resource == "latency":
+        run.settings[LATENCIES] = _latencies(workdir, config, settings).to_dict()
     _check_workdir(workdir, run)
     try:
         cost_table(config)
@@ -124,7 +134,7 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
         module.make_deterministic()
     with module.placement(recipe.batch_size):
         model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
-        resource = Resource.from_cost(settings.resource, model.cost)
+        resource = _resource(run, model)
         step_function = module.TrainingStep(model, recipe, resource, feed)
     observers = []
     if settings.validate_epochs:
@@ -172,8 +182,29 @@ def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Ru
     return Run(model_name, config, dataset_name, values)
 
 
+def _latencies(workdir: str, config: DRNetConfig, settings: Settings) -> LatencyTable:
+    """The table of latencies that the settings name, or else that of the run in the workdir."""
+    if settings.latency_table:
+        return LatencyTable.read(settings.latency_table, config)
+    if pathlib.Path(workdir, RUN_FILE).exists():
+        if values := Run.load(workdir).settings.get(LATENCIES):
+            return LatencyTable.from_dict(values)
+    raise UserError(
+        "--resource=latency needs --latency_table=FILE, which python -m export.latency_table makes"
+    )
+
+
+def _resource(run: Run, model) -> Resource:
+    if LATENCIES in run.settings:
+        return LatencyTable.from_dict(run.settings[LATENCIES]).resource
+    return Resource.from_cost(run.settings["resource"], model.cost)
+
+
+#: In run.json, the content of the table of latencies.
+LATENCIES = "latencies"
+
 #: Settings that may differ when a run goes on: they do not change what it computes.
-_FREE_SETTINGS = ("data_dir", "checkpoint_minutes", "validate_epochs")
+_FREE_SETTINGS = ("data_dir", "checkpoint_minutes", "latency_table", "validate_epochs")
 
 
 def _check_workdir(workdir: str, run: Run) -> bool:
@@ -195,6 +226,11 @@ def _check_workdir(workdir: str, run: Run) -> bool:
     differing = [name for name in now if before.get(name) != now[name]]
     if differing:
         name = differing[0]
+        if name == LATENCIES and LATENCIES in before:
+            raise UserError(
+                f"{workdir} holds a run with another table of latencies; leave out "
+                "--latency_table to go on with its own, or use another folder to begin anew"
+            )
         raise UserError(
             f"{workdir} holds another run: its {name} is {before.get(name)}, not {now[name]}; "
             "use its settings to go on, or another folder to begin anew"
@@ -241,14 +277,19 @@ _ARCHITECTURE_FLAGS = {
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
     flags.DEFINE_string("workdir", None, "Folder of the run; a run in it goes on.")
-    flags.DEFINE_string("model", None, f"One of {', '.join(list_models())}.")
     flags.DEFINE_string("dataset", None, "Name of the data set, such as cifar10.")
-    flags.DEFINE_list("branches", None, "Names of the branches, instead of the model's.")
     flags.DEFINE_enum("recipe", "paper", RECIPES, "What flags of the recipe are where not given.")
     flags.DEFINE_float("epochs", None, "Length of the run; both stages keep their shares of it.")
     _define_flags(Recipe, "Recipe")
     _define_flags(Augmentation, "Augmentation")
     _define_flags(Settings, "Run")
+    define_model_flags()
+
+
+def define_model_flags() -> None:
+    """Defines the flags of a model and its architecture."""
+    flags.DEFINE_string("model", None, f"One of {', '.join(list_models())}.")
+    flags.DEFINE_list("branches", None, "Names of the branches, instead of the model's.")
     text = "Architecture, instead of the model's; see drnet_tf.architecture.DRNetConfig."
     for name, kind in _ARCHITECTURE_FLAGS.items():
         _define_flag(name, kind, None, text)
@@ -306,19 +347,25 @@ def read_recipe() -> Recipe:
     return recipe if epochs is None else recipe.of_epochs(epochs)
 
 
+def config_from_flags() -> DRNetConfig:
+    """The architecture that the flags of `define_model_flags` describe."""
+    values = flags.FLAGS
+    changes = {name: values[name].value for name in _ARCHITECTURE_FLAGS}
+    changes |= {"branches": values.branches and tuple(values.branches)}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return model_config(values.model, **changes)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def train_from_flags() -> int:
     """Trains as the flags say; returns the number of steps done."""
     values = flags.FLAGS
     for name in ("workdir", "model", "dataset"):
         if not values[name].value:
             raise UserError(f"--{name} is needed; a --flagfile from configs/ sets the rest")
-    changes = {name: values[name].value for name in _ARCHITECTURE_FLAGS}
-    changes |= {"branches": values.branches and tuple(values.branches)}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    try:
-        config = model_config(values.model, **changes)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    config = config_from_flags()
     return train(
         values.workdir,
         values.model,

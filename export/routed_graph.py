@@ -16,7 +16,7 @@ from drnet_tf.layers.branches import Pool, Skip, find_branch, is_parameter_free
 from drnet_tf.layers.selection import select
 from export import folded_layers
 from export.frozen_layer import freeze
-from export.structure import Structure
+from export.structure import DENSE, Structure
 from export.weights import Cell, Network
 
 INPUTS = ("image", "threshold")
@@ -174,6 +174,13 @@ class _Nodes:
         if key not in self.shared:
             self.shared[key] = make()
         return self.shared[key]
+
+
+def branch_alone(network: Network, cell: int, connection: int, branch: int, state) -> tf.Tensor:
+    """The output of one branch, without its weight, for a node [1, height, width, channels]."""
+    weights = tf.zeros(network.branch_macs.shape[1:])
+    states = [state] * (INPUTS_PER_NODE + network.config.nodes)
+    return _Nodes(network, DENSE, cell, states, weights, weights)._branch(connection, branch)()
 
 
 def _add_if(selected, total, run, weight) -> tf.Tensor:

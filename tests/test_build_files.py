@@ -31,6 +31,9 @@ REQUIRED_WITHOUT_AN_IMPORT = {
     "setuptools": "tensorflow-model-optimization imports distutils, gone from Python 3.12",
 }
 
+# Packages of this file are no deps: few need them, and the lock file is without them.
+OPTIONAL_REQUIREMENTS = "requirements-benchmarks.txt"
+
 # Tools that are run, not imported.
 DEVELOPMENT_TOOLS = {"mypy", "ruff", "tensorboard"}
 
@@ -130,6 +133,7 @@ def needed_deps(target: Target) -> list[str]:
     """The deps of a target that its imports ask for, in buildifier's order."""
     owners = {source: owner for owner in targets() for source in owner.sources}
     internal, external = set(), set()
+    optional = _requirements(OPTIONAL_REQUIREMENTS)
     for source in target.sources:
         for module in source_tree.imported_modules(source):
             if file := source_tree.module_file(module):
@@ -139,7 +143,7 @@ def needed_deps(target: Target) -> list[str]:
                     internal.add(owner.label_from(target.folder))
             elif module.split(".")[0] in source_tree.PACKAGES:
                 raise AssertionError(f"{source} imports {module}, which does not exist")
-            elif name := distribution(module):
+            elif (name := distribution(module)) and name not in optional:
                 external.add("@pypi//" + name.replace("-", "_"))
     by_package = sorted(internal, key=lambda label: (not label.startswith(":"), label.split(":")))
     return by_package + sorted(external)
@@ -202,8 +206,9 @@ def test_requirements_list_nothing_that_no_file_imports():
         for path in source_tree.python_files(*source_tree.PACKAGES)
         for module in source_tree.imported_modules(path)
     }
+    files = ("requirements.txt", "requirements-dev.txt", OPTIONAL_REQUIREMENTS)
     unused = (
-        (_requirements("requirements.txt") | _requirements("requirements-dev.txt"))
+        set().union(*map(_requirements, files))
         - imported
         - REQUIRED_WITHOUT_AN_IMPORT.keys()
         - DEVELOPMENT_TOOLS

@@ -65,7 +65,7 @@ class TrainingStep:
         # Arguments of the compiled step: as constants in it they would be compiled in.
         self.arrays = tuple(jnp.asarray(array) for array in feed.arrays)
         self.optimizer = keras.optimizers.SGD(
-            recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
+            recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov, name="sgd"
         )
         self.optimizer.build(model.trainable_variables)
         self.weight_variables = [w for w in model.weights if w is not model.temperature]

@@ -9,7 +9,8 @@ from keras import ops
 
 from drnet_tf.cost import CostTable, expected_resource
 
-RESOURCES = ("flops", "params")
+#: The last one by a table of measured latencies.
+RESOURCES = ("flops", "params", "latency")
 
 
 @dataclasses.dataclass(frozen=True)

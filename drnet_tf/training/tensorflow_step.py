@@ -88,7 +88,10 @@ class TrainingStep:
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
             self.optimizer = keras.optimizers.SGD(
-                recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
+                recipe.learning_rate1,
+                momentum=recipe.momentum,
+                nesterov=recipe.nesterov,
+                name="sgd",
             )
             self.optimizer.build(model.trainable_variables)
         self.weight_variables = [w for w in model.weights if w is not model.temperature]
@@ -108,12 +111,21 @@ class TrainingStep:
         """Does a step on a batch of the feed; returns the parts of the loss."""
         self.optimizer.learning_rate = values.learning_rate
         self.model.temperature.assign(values.temperature)
+        return self._compiled(*self._inputs(batch, values))
+
+    def trace(
+        self, batch: tuple, values: Hyperparameters
+    ) -> tf.types.experimental.ConcreteFunction:
+        """The graph of a step, which a later call does not trace again; no step is done."""
+        return self._compiled.get_concrete_function(*self._inputs(batch, values))
+
+    def _inputs(self, batch, values):
         scalars = (values.resource_weight, values.drop_connection, values.drop_branch)
         batch = tuple(
             self._spread(part) if per_image else tf.convert_to_tensor(part)
             for part, per_image in zip(batch, self.feed.per_image, strict=True)
         )
-        return self._compiled(batch, tf.constant(scalars, tf.float32))
+        return batch, tf.constant(scalars, tf.float32)
 
     def _spread(self, part):
         """An equal share of a batch for each replica of this process."""

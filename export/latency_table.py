@@ -1,0 +1,236 @@
+"""Measures what each branch of a network takes on this machine, for training with its latency.
+
+    python -m export.latency_table --model=drnet_s.cifar10 --output=latency.json
+    python -m drnet_tf.train --resource=latency --latency_table=latency.json ...
+
+LiteRT, one thread, float32, one image. Every kind of branch at every shape that the network has is
+a .tflite of its own and is measured once; blocks of invocations take turns, as in
+`export.benchmark`. A latency is the median of a graph's invocations, in CPU time of its one thread,
+less that of a graph with next to nothing in it. It holds the branch's ReLU, and its weighting and
+addition to the node, which are skipped with it. Weights are random: no latency depends on them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import rich.console
+import rich.table
+import tensorflow as tf
+from absl import flags
+from ai_edge_litert.interpreter import Interpreter
+
+from drnet_tf import command_line
+from drnet_tf.architecture import DRNetConfig
+from drnet_tf.cost import cost_table
+from drnet_tf.errors import UserError
+from drnet_tf.layers.branches import output_size
+from drnet_tf.machine import machine_facts
+from drnet_tf.models import build_from_config
+from drnet_tf.progress import ProgressBar
+from drnet_tf.train import config_from_flags, define_model_flags
+from drnet_tf.training.latency_table import LatencyTable
+from drnet_tf.training.workdir import Run
+from drnet_tf.writing import check_writable, write_text
+from export.routed_graph import branch_alone
+from export.run_data import require_tensorflow
+from export.structure import static
+from export.tflite import to_tflite
+from export.weights import Network, read_weights
+
+BLOCK = 32
+UNTIMED = 3
+LEAST_ROUNDS = 5
+_PACKAGES = ("ai-edge-litert", "tensorflow")
+
+#: Name of the branch, channels, stride, height of its input.
+Geometry = tuple[str, int, int, int]
+
+
+def geometries(config: DRNetConfig) -> list[list[list[Geometry]]]:
+    """The geometry of every branch, [cells][connections][branches]."""
+    return [
+        [
+            [
+                (
+                    name,
+                    cell.channels,
+                    cell.stride(source),
+                    cell.size if source < 2 else cell.output_size,
+                )
+                for name in config.branches
+            ]
+            for pair in config.node_inputs
+            for source in pair
+        ]
+        for cell in config.cell_geometry
+    ]
+
+
+def measure(
+    config: DRNetConfig,
+    seconds: float = 20.0,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> LatencyTable:
+    """Measures a network.
+
+    The fixed part is what a graph takes that holds the cheapest branch of every connection, less
+    these branches.
+
+    Args:
+        seconds: how long to time, conversions apart.
+        progress: called with the steps done, their number, and what is being done.
+
+    Raises:
+        UserError: a branch is unknown.
+    """
+    try:
+        macs = cost_table(config).branch_macs
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    network = read_weights(build_from_config(config))
+    table = geometries(config)
+    places: dict[Geometry, tuple[int, int, int]] = {}
+    for place in np.ndindex(*macs.shape):
+        cell, connection, branch = place
+        places.setdefault(table[cell][connection][branch], place)
+    graphs: dict[Geometry, _Graph] = {}
+    for done, (geometry, place) in enumerate(places.items()):
+        progress(done, len(places) + 1, "converting")
+        graphs[geometry] = _Graph(_convert_branch(network, place, geometry))
+    progress(len(places), len(places) + 1, "converting")
+    cheapest = macs == macs.min(axis=-1, keepdims=True)
+    cheapest &= np.cumsum(cheapest, axis=-1) == 1  # the first of equals
+    nothing = _Graph(_convert(lambda x: x + 1.0, [(1, 1, 1, 1)]))
+    whole = _Graph(to_tflite(network, static(cheapest)))
+    _take_turns([nothing, whole, *graphs.values()], seconds, progress)
+
+    def latency(geometry: Geometry) -> float:
+        return max(0.0, graphs[geometry].microseconds - nothing.microseconds)
+
+    branches = np.array([[[latency(g) for g in row] for row in cell] for cell in table])
+    return LatencyTable(
+        config,
+        branches,
+        whole.microseconds - nothing.microseconds - float(branches[cheapest].sum()),
+        _facts(seconds),
+    )
+
+
+class _Graph:
+    """A .tflite with its inputs set, and the times that it took."""
+
+    def __init__(self, content: bytes):
+        self.interpreter = Interpreter(model_content=content, num_threads=1)
+        self.interpreter.allocate_tensors()
+        generator = np.random.default_rng(0)
+        for tensor in self.interpreter.get_input_details():
+            values = generator.uniform(0, 1, tensor["shape"]).astype(np.float32)
+            self.interpreter.set_tensor(tensor["index"], values)
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        for i in range(-UNTIMED, BLOCK):
+            # CPU time: of a single thread that is the latency on an idle machine, and on a busy one
+            # it leaves out the waiting, which would fall on the longer graphs.
+            start = time.thread_time_ns()
+            self.interpreter.invoke()
+            if i >= 0:
+                self.seconds.append(1e-9 * (time.thread_time_ns() - start))
+
+    @property
+    def microseconds(self) -> float:
+        return 1e6 * float(np.median(self.seconds))
+
+
+def _convert_branch(network: Network, place: tuple[int, int, int], geometry: Geometry) -> bytes:
+    _, channels, stride, size = geometry
+    height = output_size(size, stride)
+    return _convert(
+        lambda x, weight, total: total + branch_alone(network, *place, x) * weight,
+        [(1, size, size, channels), (1, 1, 1, 1), (1, height, height, channels)],
+    )
+
+
+def _convert(function: Callable[..., tf.Tensor], shapes: list[tuple[int, ...]]) -> bytes:
+    module = tf.Module()
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    traced = tf.function(function, autograph=False, input_signature=signature)
+    module.call = traced.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([module.call], module).convert()
+
+
+def _take_turns(graphs: list[_Graph], seconds: float, progress) -> None:
+    start = time.monotonic()
+    done, rounds = 0, LEAST_ROUNDS
+    while done < rounds:
+        for graph in graphs:
+            graph.run()
+        done += 1
+        if done == 1:
+            rounds = max(rounds, int(seconds / (time.monotonic() - start)))
+        progress(done, rounds, "timing")
+
+
+def _facts(seconds: float) -> dict:
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "runtime": "LiteRT, one thread, float32, one image",
+        "machine": machine_facts(),
+        "versions": versions,
+        "seconds_timed": seconds,
+    }
+
+
+def latency_lines(table: LatencyTable) -> rich.table.Table:
+    """A line for each geometry of each branch."""
+    shown = rich.table.Table(
+        title=f"microseconds, one thread; fixed part {table.fixed:.0f}", title_justify="left"
+    )
+    for name in ("branch", "channels", "stride", "height", "us"):
+        shown.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
+    latencies: dict[Geometry, float] = {}
+    rows = geometries(table.config)
+    for cell, connection, branch in np.ndindex(*table.branches.shape):
+        latency = float(table.branches[cell, connection, branch])
+        latencies[rows[cell][connection][branch]] = latency
+    for geometry, latency in latencies.items():
+        shown.add_row(*(str(value) for value in geometry), f"{latency:.1f}")
+    return shown
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    define_model_flags()
+    flags.DEFINE_string("workdir", None, "Instead of a model: the one of this training run.")
+    flags.DEFINE_string("output", None, "JSON file to write.")
+    flags.DEFINE_float("seconds", 20.0, "How long to time.", lower_bound=0.0)
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if bool(values.workdir) == bool(values.model):
+        raise UserError("needed is either --model or --workdir, a training run")
+    if not values.output:
+        raise UserError("--output is needed, the JSON file to write")
+    if not math.isfinite(values.seconds):
+        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
+    check_writable(values.output)
+    require_tensorflow()
+    config = Run.load(values.workdir).config if values.workdir else config_from_flags()
+    with ProgressBar("latencies") as bar:
+        table = measure(config, values.seconds, bar.update)
+    rich.console.Console().print(latency_lines(table))
+    write_text(values.output, json.dumps(table.to_dict(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)
