@@ -60,3 +60,21 @@ class ProgressBar:
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or step == total:
             print(f"{self.title}: {step}/{total}  {text}", file=self.stream, flush=True)
             self.last_line = time.monotonic()
+
+
+class CountingBar(ProgressBar):
+    """A bar for work that reports how much was done since the last report.
+
+    Args:
+        total: how much there is to do.
+    """
+
+    def __init__(self, title: str, total: int, stream=None):
+        super().__init__(title, stream)
+        self.total = total
+        self.done = 0
+
+    def advance(self, count: int) -> None:
+        """Reports that `count` more are done."""
+        self.done += count
+        self.update(self.done, self.total)

@@ -14,7 +14,7 @@ from drnet_tf import command_line
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.reading import decoded_split, fits_in_memory
-from drnet_tf.progress import ProgressBar
+from drnet_tf.progress import CountingBar
 from drnet_tf.writing import replacing
 
 
@@ -80,15 +80,8 @@ def main() -> None:
     dataset = open_dataset(
         values.dataset, values.data_dir, train_on_validation=values.train_on_validation
     )
-    total, done = sum(dataset.num_examples.values()), 0
-    with ProgressBar(f"Reading {dataset.name}") as bar:
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.update(done, total)
-
-        write_npz(dataset, values.output, image_size=values.image_size, on_progress=advance)
+    with CountingBar(f"reading {dataset.name}", sum(dataset.num_examples.values())) as bar:
+        write_npz(dataset, values.output, image_size=values.image_size, on_progress=bar.advance)
     sizes = ", ".join(f"{count} {split}" for split, count in dataset.num_examples.items() if count)
     print(f"{values.output}: {sizes} images of {dataset.name}.")
 
