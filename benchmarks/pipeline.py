@@ -27,10 +27,10 @@ from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.damage import guarded
 from drnet_tf.data.pipeline import training_batches
-from drnet_tf.data.reading import decoded_split, examples, fits_in_memory, records
+from drnet_tf.data.reading import examples, fits_in_memory, records
 from drnet_tf.errors import UserError
 from drnet_tf.models import model_config
-from drnet_tf.progress import CountingBar, ProgressBar
+from drnet_tf.progress import ProgressBar
 from drnet_tf.training.feeds import DeviceFeed
 
 #: The augmentations in the order in which they are applied, with how they are switched off.
@@ -205,10 +205,9 @@ def main() -> None:
     batch_size, seed = values.batch_size, values.seed
     stages = tfdata_stages(dataset, image_size, batch_size, augmentation, seed)
     if fits_in_memory(dataset, "train", image_size):
-        with CountingBar(f"reading {dataset.name}", dataset.num_examples["train"]) as bar:
-            decoded_split(dataset, "train", image_size, bar.advance)
+        with ProgressBar(f"reading {dataset.name}") as bar:
+            arrays = in_memory.load_tfds(dataset, image_size=image_size, on_progress=bar.update)
         device = dataclasses.replace(augmentation, autoaugment=None, random_resized_crop=False)
-        arrays = in_memory.load_tfds(dataset, image_size=image_size)
         feed = DeviceFeed(arrays, image_size, False, batch_size, device, seed)
         stages.append(device_stage(feed))
     load = os.getloadavg()[0]

@@ -49,6 +49,11 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     return steps
 
 
+def is_held_in_memory(dataset: Dataset, image_size: int, augmentation: Augmentation) -> bool:
+    """Whether `training_batches` decodes the whole train split once, before the first batch."""
+    return not augmentation.random_resized_crop and fits_in_memory(dataset, "train", image_size)
+
+
 def training_batches(
     dataset: Dataset,
     *,
@@ -82,7 +87,7 @@ def training_batches(
     steps = steps_per_epoch(dataset, batch_size)
     seeds = tf.constant(epoch_seed(seed, epoch), tf.int64)
     cropped_at_random = augmentation.random_resized_crop
-    if not cropped_at_random and fits_in_memory(dataset, "train", image_size):
+    if is_held_in_memory(dataset, image_size, augmentation):
         images, labels = decoded_split(dataset, "train", image_size)
         order = epoch_order(len(labels), seed, epoch)[: steps * batch_size]
         batches = tf.data.Dataset.from_tensor_slices(order.reshape(steps, batch_size))

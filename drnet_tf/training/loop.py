@@ -11,6 +11,7 @@ from typing import Protocol
 from drnet_tf.errors import Stopped, UserError
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
+from drnet_tf.training.input_wait import SLOW_INPUT, TimedBatches
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
 from drnet_tf.training.telemetry import EpochLog, TensorBoard
 
@@ -19,6 +20,7 @@ class Progress(Protocol):
     """What a progress display has to offer."""
 
     def update(self, step: int, total: int, text: str) -> None: ...
+    def note(self, line: str) -> None: ...
 
 
 def train(
@@ -62,13 +64,15 @@ def train(
         Checkpoint.of(step, model, optimizer).write(workdir)
 
     log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
+    warned = False
     saved = time.monotonic()
     with _Terminated() as terminated:
         while step < total:
             epoch, done = divmod(step, steps_per_epoch)
             sums = _MetricSums()
             started, first = time.monotonic(), step
-            for batch in feed.batches(epoch, done):
+            batches = TimedBatches(feed.batches(epoch, done))
+            for batch in batches:
                 values = hyperparameters(recipe, step, steps_per_epoch)
                 metrics = step_function(batch, values)
                 step += 1
@@ -90,6 +94,10 @@ def train(
             row = {"steps": step - first} | sums.means()
             seconds = time.monotonic() - started
             row["images_per_second"] = (step - first) * recipe.batch_size / seconds
+            row["input_wait"] = batches.waited / seconds
+            if progress is not None and not warned and batches.is_bottleneck(seconds):
+                progress.note(SLOW_INPUT.format(epoch=epoch, share=row["input_wait"]))
+                warned = True
             settings = {
                 "stage": values.stage,
                 "learning_rate": values.learning_rate,

@@ -1,4 +1,4 @@
-"""The stages that the pipeline benchmark measures are those of the pipeline; no times are tested."""
+"""The stages that the pipeline benchmark measures are those of the pipeline; times are not."""
 
 import dataclasses
 

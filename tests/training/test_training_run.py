@@ -100,6 +100,7 @@ def test_every_epoch_leaves_a_row_and_tensorboard_scalars(finished):
     assert [row["stage"] for row in rows] == ["1", "1", "2"]
     assert [float(row["temperature"]) for row in rows[:2]] == [3.0, 3.0]
     assert float(rows[2]["resource"]) != 0.0
+    assert all(0 < float(row["input_wait"]) < 1 for row in rows)
     assert list((finished / "tensorboard").iterdir())
 
 
