@@ -18,16 +18,25 @@ class ProgressBar:
     Args:
         title: what is being done.
         stream: where to show it; standard error by default, so that results can be redirected.
+        patience: seconds of work, from the first report on, of which nothing is shown; None shows
+            the bar before the first report already.
     """
 
-    def __init__(self, title: str, stream=None):
+    def __init__(self, title: str, stream=None, patience: float | None = None):
         self.title = title
         self.stream = stream or sys.stderr
         self.bar: rich_progress.Progress | None = None
         self.task = rich_progress.TaskID(0)
         self.last_line = 0.0
+        self.patience = patience
+        self.first_report: float | None = None
 
     def __enter__(self) -> ProgressBar:
+        if self.patience is None:
+            self._show()
+        return self
+
+    def _show(self) -> None:
         if self.stream.isatty():
             self.bar = rich_progress.Progress(
                 rich_progress.TextColumn("{task.description}"),
@@ -42,7 +51,7 @@ class ProgressBar:
             self.bar.start()
             self.task = self.bar.add_task(self.title, total=None, text="")
         self.last_line = time.monotonic()
-        return self
+        self.patience = None
 
     def __exit__(
         self,
@@ -55,8 +64,21 @@ class ProgressBar:
 
     def update(self, step: int, total: int, text: str = "") -> None:
         """Reports that `step` of `total` are done."""
+        if self.patience is not None:
+            now = time.monotonic()
+            self.first_report = self.first_report or now
+            if now - self.first_report < self.patience:
+                return
+            self._show()
         if self.bar is not None:
             self.bar.update(self.task, completed=step, total=total, text=text)
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or step == total:
             print(f"{self.title}: {step}/{total}  {text}", file=self.stream, flush=True)
             self.last_line = time.monotonic()
+
+    def note(self, line: str) -> None:
+        """Shows a line that stays."""
+        if self.bar is not None:
+            self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(line, file=self.stream, flush=True)

@@ -37,6 +37,8 @@ from drnet_tf.writing import replacing
 
 #: float16 would need its loss scaled.
 DTYPES = ("float32", "mixed_bfloat16")
+#: Seconds after which reading a data set into memory shows its progress.
+READING_PATIENCE = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,16 +109,18 @@ def train(
         cost_table(config)
     except ValueError as error:  # an unknown branch
         raise UserError(str(error)) from error
-    feed = open_feed(
-        dataset_name,
-        settings.data_dir,
-        settings.input_pipeline,
-        image_size=config.image_size,
-        batch_size=recipe.batch_size,
-        augmentation=augmentation,
-        seed=settings.seed,
-        train_on_validation=settings.train_on_validation,
-    )
+    with ProgressBar(f"reading {dataset_name}", patience=READING_PATIENCE) as progress:
+        feed = open_feed(
+            dataset_name,
+            settings.data_dir,
+            settings.input_pipeline,
+            image_size=config.image_size,
+            batch_size=recipe.batch_size,
+            augmentation=augmentation,
+            seed=settings.seed,
+            train_on_validation=settings.train_on_validation,
+            on_progress=progress.update,
+        )
     if feed.classes != config.classes:
         raise UserError(
             f"{dataset_name} has {feed.classes} classes and {model_name} {config.classes}; "

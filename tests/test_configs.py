@@ -36,10 +36,11 @@ def test_every_config_names_a_model_and_opens_with_its_command(path):
     assert f"--flagfile=configs/{path.name}" in path.read_text().split("--model")[0]
 
 
-@pytest.mark.parametrize("size", ["s", "m", "l"])
-def test_cifar10_recipe_is_the_papers(size):
-    model, recipe, augmentation = read(f"cifar10_drnet_{size}.flags")
-    assert model == f"drnet_{size}.cifar10"
+@pytest.mark.parametrize("name", ["s.cifar10", "m.cifar10", "l.cifar10", "s.cifar100"])
+def test_cifar_recipe_is_the_papers(name):
+    size, dataset = name.split(".")
+    model, recipe, augmentation = read(f"{dataset}_drnet_{size}.flags")
+    assert model == f"drnet_{name}"
     assert recipe.epochs == 1200
     assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, False)
     assert (recipe.weight_decay, recipe.auxiliary_weight) == (3e-4, 0.4)

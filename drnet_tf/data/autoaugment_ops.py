@@ -122,8 +122,9 @@ def equalize(images: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
     plane = tf.reshape(tf.range(batch * channels), [batch, 1, 1, channels])
     bins = plane * 256 + tf.cast(images, tf.int32)
     size = batch * channels * 256
-    histogram = tf.math.unsorted_segment_sum(
-        tf.ones_like(tf.reshape(bins, [-1])), tf.reshape(bins, [-1]), size
+    # tf.math.bincount would look for the largest bin first; no weights count each pixel once.
+    histogram = tf.raw_ops.DenseBincount(
+        input=tf.reshape(bins, [-1]), size=size, weights=tf.zeros([0], tf.int32)
     )
     histogram = tf.reshape(histogram, [-1, 256])
     below = tf.cumsum(histogram, axis=1, exclusive=True)
@@ -133,8 +134,8 @@ def equalize(images: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
     step = (total - brightest) // 255
     table = tf.minimum((step // 2 + below) // tf.maximum(step, 1), 255)
     # A histogram too narrow for a step stays as it is.
-    table = tf.where(step > 0, table, tf.range(256)[None])
-    return tf.cast(tf.gather(tf.reshape(table, [-1]), bins), tf.uint8)
+    table = tf.cast(tf.where(step > 0, table, tf.range(256)[None]), tf.uint8)
+    return tf.gather(tf.reshape(table, [-1]), bins)
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -23,6 +23,7 @@ from drnet_tf.data.order import epoch_order, epoch_seed
 
 if TYPE_CHECKING:
     from drnet_tf.data.catalogue import Dataset
+    from drnet_tf.data.reading import OnProgress
 
 __all__ = [
     "InMemoryDataset",
@@ -54,12 +55,15 @@ class InMemoryDataset:
     splits: Mapping[str, Arrays]
 
 
-def load_tfds(dataset: "Dataset", *, image_size: int) -> InMemoryDataset:
+def load_tfds(
+    dataset: "Dataset", *, image_size: int, on_progress: "OnProgress | None" = None
+) -> InMemoryDataset:
     """Reads all splits of an opened data set.
 
     Args:
       dataset: from `open_dataset`.
       image_size: height and width that images are brought to.
+      on_progress: called with the number of images read, of all, and the name of the split.
 
     Raises:
       DataError: the set is too large to be held, or a file is damaged.
@@ -75,7 +79,7 @@ def load_tfds(dataset: "Dataset", *, image_size: int) -> InMemoryDataset:
                 f"The {split} split of {dataset.name} is too large to be held in memory at "
                 f"{image_size} pixels: use the tf.data pipeline."
             )
-        images, labels = decoded_split(dataset, split, image_size)
+        images, labels = decoded_split(dataset, split, image_size, on_progress)
         splits[split] = images.numpy(), labels.numpy()
     return InMemoryDataset(dataset.name, dataset.class_names, splits)
 

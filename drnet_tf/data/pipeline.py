@@ -6,6 +6,9 @@ buffer of undecoded records. Either way the batches of an epoch, their order and
 are a function of (seed, epoch) alone, and skipped batches are never decoded.
 """
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -46,6 +49,11 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     return steps
 
 
+def is_held_in_memory(dataset: Dataset, image_size: int, augmentation: Augmentation) -> bool:
+    """Whether `training_batches` decodes the whole train split once, before the first batch."""
+    return not augmentation.random_resized_crop and fits_in_memory(dataset, "train", image_size)
+
+
 def training_batches(
     dataset: Dataset,
     *,
@@ -79,7 +87,7 @@ def training_batches(
     steps = steps_per_epoch(dataset, batch_size)
     seeds = tf.constant(epoch_seed(seed, epoch), tf.int64)
     cropped_at_random = augmentation.random_resized_crop
-    if not cropped_at_random and fits_in_memory(dataset, "train", image_size):
+    if is_held_in_memory(dataset, image_size, augmentation):
         images, labels = decoded_split(dataset, "train", image_size)
         order = epoch_order(len(labels), seed, epoch)[: steps * batch_size]
         batches = tf.data.Dataset.from_tensor_slices(order.reshape(steps, batch_size))
@@ -107,15 +115,11 @@ def training_batches(
         batches = shuffled.batch(batch_size, drop_remainder=True)
         batches = batches.enumerate(start=skip_batches).map(lambda step, batch: (step, *batch))
 
-    # AutoGraph has nothing to convert here, and fails on `match` in the policy.
-    @tf.autograph.experimental.do_not_convert
-    def augment(step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        batch_seed = tf.random.experimental.stateless_fold_in(seeds, step)
-        images = _augmented(images, batch_seed, augmentation)
-        shape = [batch_size, image_size, image_size, 3]
-        return tf.ensure_shape(images, shape), tf.ensure_shape(labels, [batch_size])
-
-    batches = batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    augment = _augmenting(augmentation, batch_size, image_size)
+    batches = batches.map(
+        lambda step, images, labels: (augment(images, seeds, step), labels),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     batches = batches.apply(tf.data.experimental.assert_cardinality(max(0, steps - skip_batches)))
     return _ordered(batches.prefetch(tf.data.AUTOTUNE))
 
@@ -165,6 +169,28 @@ def evaluation_batches(
         batches = examples(dataset, tfds_split, image_size).take(count).batch(batch_size)
         batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), labels))
     return _ordered(batches.prefetch(tf.data.AUTOTUNE))
+
+
+@functools.cache
+def _augmenting(augmentation: Augmentation, batch_size: int, image_size: int) -> Callable:
+    """A compiled function of (images, seeds of the epoch, step), the same for all epochs.
+
+    AutoAugment takes half a second to trace, which every epoch would spend anew.
+    """
+    shape = [batch_size, image_size, image_size, 3]
+    signature = [
+        tf.TensorSpec(shape, tf.uint8),
+        tf.TensorSpec([2], tf.int64),
+        tf.TensorSpec([], tf.int64),
+    ]
+
+    # AutoGraph has nothing to convert here, and fails on `match` in the policy.
+    @tf.function(input_signature=signature, autograph=False)
+    def augment(images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        batch_seed = tf.random.experimental.stateless_fold_in(seeds, step)
+        return tf.ensure_shape(_augmented(images, batch_seed, augmentation), shape)
+
+    return augment
 
 
 def _augmented(images: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:

@@ -103,7 +103,7 @@ def _check_obtainable(
                 "tensorflow-datasets prepare them."
             )
         return
-    if not download or not _reachable(next(iter(builder.url_infos), None)):
+    if not download or not _reachable(next(iter(builder.url_infos or ()), None)):
         raise DataError(_missing(name, folder))
 
 

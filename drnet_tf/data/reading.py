@@ -11,6 +11,8 @@ from drnet_tf.data.damage import guarded
 from drnet_tf.data.decoding import decode, whole_or_centre
 from drnet_tf.data.errors import DataError
 
+OnProgress = Callable[[int, int, str], object]
+
 LARGEST_SET_IN_MEMORY = 100_000
 _LARGEST_DECODED_BYTES = 2**30
 
@@ -56,7 +58,7 @@ def decoded_split(
     dataset: Dataset,
     split: str,
     image_size: int,
-    on_progress: Callable[[int], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns a whole split; it is read once and then stays in memory with `dataset`.
 
@@ -64,7 +66,7 @@ def decoded_split(
       dataset: to read.
       split: "train", "validation" or "test".
       image_size: height and width that images are brought to.
-      on_progress: called with the number of images read since the last call.
+      on_progress: called with the number of images read, of all, and the name of the split.
 
     Returns:
       (images uint8 [n, image_size, image_size, 3], labels int32 [n]) on the CPU, in stored order.
@@ -83,7 +85,7 @@ def decoded_split(
             start, end = end, end + len(batch_labels)
             images[start:end], labels[start:end] = batch_images, batch_labels
             if on_progress is not None:
-                on_progress(end - start)
+                on_progress(end, count, split)
         if end != count:
             raise DataError(
                 f"The {split} split of {dataset.name} holds {end} of its {count} images: copy or "

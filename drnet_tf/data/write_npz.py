@@ -5,15 +5,13 @@ python -m drnet_tf.data.write_npz --dataset=cifar10 --data_dir=DIR --output=cifa
 CIFAR-10 takes about ten seconds and 184 MB. `in_memory.load_npz` reads the file.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.errors import DataError
-from drnet_tf.data.reading import decoded_split, fits_in_memory
+from drnet_tf.data.reading import OnProgress, decoded_split, fits_in_memory
 from drnet_tf.progress import ProgressBar
 from drnet_tf.writing import replacing
 
@@ -23,7 +21,7 @@ def write_npz(
     path: str,
     *,
     image_size: int | None = None,
-    on_progress: Callable[[int], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> None:
     """Writes all splits of `dataset`; the file appears complete or not at all.
 
@@ -31,7 +29,7 @@ def write_npz(
       dataset: to read.
       path: of the file, ending in .npz; its folder is made if need be.
       image_size: height and width; None keeps the stored size.
-      on_progress: called with the number of images read since the last call.
+      on_progress: called with the number of images read, of all, and the name of the split.
 
     Raises:
       DataError: images differ in size and none is given, the set is too large or damaged, or the
@@ -80,15 +78,8 @@ def main() -> None:
     dataset = open_dataset(
         values.dataset, values.data_dir, train_on_validation=values.train_on_validation
     )
-    total, done = sum(dataset.num_examples.values()), 0
-    with ProgressBar(f"Reading {dataset.name}") as bar:
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.update(done, total)
-
-        write_npz(dataset, values.output, image_size=values.image_size, on_progress=advance)
+    with ProgressBar(f"reading {dataset.name}") as bar:
+        write_npz(dataset, values.output, image_size=values.image_size, on_progress=bar.update)
     sizes = ", ".join(f"{count} {split}" for split, count in dataset.num_examples.items() if count)
     print(f"{values.output}: {sizes} images of {dataset.name}.")
 

@@ -33,6 +33,7 @@ ARCHITECTURES = {
 TASKS = {
     "digits": Task(16, 10, "cifar", _GREY, _GREY),
     "cifar10": Task(32, 10, "cifar", (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "cifar100": Task(32, 100, "cifar", (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
     "imagenet": Task(224, 1000, "imagenet", (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)),
 }
 
@@ -41,6 +42,9 @@ MODELS = (
     "drnet_s.cifar10",
     "drnet_m.cifar10",
     "drnet_l.cifar10",
+    "drnet_s.cifar100",
+    "drnet_m.cifar100",
+    "drnet_l.cifar100",
     "drnet_l.imagenet",
 )
 

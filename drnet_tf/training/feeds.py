@@ -8,7 +8,7 @@ function of the seed and the epoch, so that a resumed run sees what an undisturb
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,6 +64,7 @@ def open_feed(
     augmentation: Augmentation,
     seed: int,
     train_on_validation: bool = False,
+    on_progress: Callable[[int, int, str], object] | None = None,
 ) -> Feed:
     """Opens the training images of a data set.
 
@@ -71,6 +72,8 @@ def open_feed(
         dataset: a name of tensorflow-datasets, or a file that drnet_tf.data.write_npz wrote, which
             needs no TensorFlow and the pipeline "device".
         pipeline: "tfdata" or "device".
+        on_progress: called with the number of images read, of all, and the name of the split, where
+            they are read into memory.
 
     Raises:
         UserError: the data is missing or damaged, or does not go with the pipeline.
@@ -85,10 +88,12 @@ def open_feed(
 
     opened = open_dataset(dataset, data_dir, train_on_validation=train_on_validation)
     if pipeline == "device":
-        arrays = load_tfds(opened, image_size=image_size)
+        arrays = load_tfds(opened, image_size=image_size, on_progress=on_progress)
         # The split holds the validation images already where they are trained on.
         return DeviceFeed(arrays, image_size, False, **settings)
-    return TfDataFeed(opened, image_size, **settings)
+    feed = TfDataFeed(opened, image_size, **settings)
+    feed.read(on_progress)
+    return feed
 
 
 def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tuple]:
@@ -122,9 +127,18 @@ class TfDataFeed:
         self.dataset = dataset
         self.classes = dataset.num_classes
         self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
-        self.settings = dict(
+        self.settings: dict[str, Any] = dict(
             image_size=image_size, batch_size=batch_size, augmentation=augmentation, seed=seed
         )
+
+    def read(self, on_progress: Callable[[int, int, str], object] | None = None) -> None:
+        """Reads a set that the pipeline holds in memory; the first batch would do it unseen."""
+        from drnet_tf.data.pipeline import is_held_in_memory
+        from drnet_tf.data.reading import decoded_split
+
+        image_size, augmentation = self.settings["image_size"], self.settings["augmentation"]
+        if is_held_in_memory(self.dataset, image_size, augmentation):
+            decoded_split(self.dataset, "train", image_size, on_progress)
 
     def batches(self, epoch, done):
         from drnet_tf.data.damage import guarded

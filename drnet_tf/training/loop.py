@@ -13,6 +13,7 @@ from drnet_tf.errors import Stopped, UserError
 from drnet_tf.training.averaging import WeightAverage
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
+from drnet_tf.training.input_wait import SLOW_INPUT, TimedBatches
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
 from drnet_tf.training.telemetry import EpochLog, Observation, TensorBoard
 
@@ -21,6 +22,7 @@ class Progress(Protocol):
     """What a progress display has to offer."""
 
     def update(self, step: int, total: int, text: str) -> None: ...
+    def note(self, line: str) -> None: ...
 
 
 def train(
@@ -71,13 +73,15 @@ def train(
 
     log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
     validation: float | None = None
+    warned = False
     saved = time.monotonic()
     with _Terminated() as terminated:
         while step < total:
             epoch, done = divmod(step, steps_per_epoch)
             sums = _MetricSums()
             started, first = time.monotonic(), step
-            for batch in feed.batches(epoch, done):
+            batches = TimedBatches(feed.batches(epoch, done))
+            for batch in batches:
                 values = hyperparameters(recipe, step, steps_per_epoch)
                 metrics = step_function(batch, values)
                 step += 1
@@ -100,6 +104,10 @@ def train(
             row = {"steps": step - first} | sums.means()
             seconds = time.monotonic() - started
             row["images_per_second"] = (step - first) * recipe.batch_size / seconds
+            row["input_wait"] = batches.waited / seconds
+            if progress is not None and not warned and batches.is_bottleneck(seconds):
+                progress.note(SLOW_INPUT.format(epoch=epoch, share=row["input_wait"]))
+                warned = True
             settings = {
                 "stage": values.stage,
                 "learning_rate": values.learning_rate,

@@ -1,5 +1,7 @@
 """AutoAugment's operations against Pillow, and how the policies are applied."""
 
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -85,6 +87,26 @@ def test_policy_is_25_pairs_of_known_operations(policy: str) -> None:
     for entries in POLICIES[policy]:
         for name, probability, level in entries:
             assert name in OPERATIONS and 0 <= probability <= 1 and 0 <= level <= 9
+
+
+@pytest.mark.parametrize(("policy", "crc"), [("cifar10", 0x55F7675F), ("imagenet", 0xC3402899)])
+def test_table_is_the_published_one(policy: str, crc: int) -> None:
+    # The checksums are of the tables of the TensorFlow Model Garden, written in the same way.
+    lines = [
+        " ".join(f"{name} {probability} {level}" for name, probability, level in pair)
+        for pair in POLICIES[policy]
+    ]
+    assert zlib.crc32("\n".join(lines).encode()) == crc
+
+
+def test_probabilities_are_of_the_papers_eleven_and_imagenet_repeats_five_sub_policies() -> None:
+    # The search took the 5 best policies of 5 sub-policies each, of which some share one.
+    probabilities = [q for policy in POLICIES.values() for pair in policy for _, q, _ in pair]
+    assert all(round(10 * q) == pytest.approx(10 * q) for q in probabilities)
+    assert {policy: len(set(pairs)) for policy, pairs in POLICIES.items()} == {
+        "cifar10": 25,
+        "imagenet": 20,
+    }
 
 
 @pytest.mark.parametrize(

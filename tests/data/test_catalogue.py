@@ -129,6 +129,41 @@ def test_failure_during_the_download_ends_in_the_same_sentence(
         open_dataset("cifar100", str(tmp_path))
 
 
+class GreySquares(tfds.core.GeneratorBasedBuilder):
+    """A set that is not prepared yet and needs no download."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        image = tfds.features.Image(shape=(4, 4, 1))
+        label = tfds.features.ClassLabel(num_classes=2)
+        features = tfds.features.FeaturesDict({"image": image, "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(20), "test": self._generate_examples(5)}
+
+    def _generate_examples(self, count):
+        for index in range(count):
+            yield index, {"image": np.zeros((4, 4, 1), np.uint8), "label": index % 2}
+
+
+def test_first_preparation_shows_its_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(preparation, "_reachable", lambda url: True)
+    dataset = open_dataset("grey_squares", str(tmp_path))
+    assert dict(dataset.num_examples) == {"train": 18, "validation": 2, "test": 5}
+    assert "Generating train examples" in capfd.readouterr().err
+
+
+def test_preparation_of_the_embedded_digits_is_silent(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    open_dataset("digits", str(tmp_path))
+    assert "Generating" not in capfd.readouterr().err
+
+
 def test_imagenet_says_where_its_archives_go(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="downloads/manual"):
         open_dataset("imagenet2012", str(tmp_path))

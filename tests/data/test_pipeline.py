@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from drnet_tf.data import reading
+from drnet_tf.data import pipeline, reading
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.decoding import random_resized_crop, whole_or_centre
@@ -221,3 +221,16 @@ def test_prepared_cifar10_has_its_splits() -> None:
     batches = evaluation_batches(dataset, "test", image_size=32, batch_size=1000)
     labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
     assert np.bincount(labels).tolist() == [1000] * 10
+
+
+def test_epochs_share_one_compiled_augmentation(few: Dataset, monkeypatch) -> None:
+    traced = []
+    augmented = pipeline._augmented
+    monkeypatch.setattr(
+        pipeline, "_augmented", lambda *arguments: traced.append(1) or augmented(*arguments)
+    )
+    # An augmentation that no other test uses, so that it is not compiled yet.
+    changes = {"augmentation": Augmentation(crop_padding=3), "batch_size": 30}
+    epochs = [_train(few, **changes, epoch=epoch) for epoch in range(3)]
+    assert len(traced) == 1
+    assert not _equal(epochs[0], epochs[1])

@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 def test_file_holds_what_the_data_set_does(digits: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "digits.npz"
     progress = []
-    write_npz(digits, str(path), on_progress=progress.append)
-    assert sum(progress) == 1797
+    write_npz(digits, str(path), on_progress=lambda *report: progress.append(report))
+    ends = [(done, split) for done, total, split in progress if done == total]
+    assert ends == [(1197, "train"), (200, "validation"), (400, "test")]
+    assert progress[0] == (256, 1197, "train")
     written, expected = load_npz(str(path)), load_tfds(digits, image_size=8)
     assert written.class_names == expected.class_names
     for split, (images, labels) in expected.splits.items():

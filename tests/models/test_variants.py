@@ -16,7 +16,12 @@ EXPECTED_CELLS = {
     "drnet_m": (10, 20, 4),
     "drnet_l": (10, 32, 4),
 }
-EXPECTED_TASKS = {"digits": (16, 10, 16), "cifar10": (32, 10, 32), "imagenet": (224, 1000, 28)}
+EXPECTED_TASKS = {
+    "digits": (16, 10, 16),
+    "cifar10": (32, 10, 32),
+    "cifar100": (32, 100, 32),
+    "imagenet": (224, 1000, 28),
+}
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -57,6 +57,31 @@ def test_validation_images_are_trained_on_only_when_asked(npz):
     assert len(open_npz(npz, train_on_validation=True).arrays[0]) == 14
 
 
+@pytest.mark.parametrize("pipeline", ["tfdata", "device"])
+def test_a_set_that_is_held_in_memory_is_read_with_progress_before_training(tmp_path, pipeline):
+    reports = []
+    settings = dict(image_size=8, batch_size=32, augmentation=Augmentation(), seed=0)
+    open_feed(
+        "digits", str(tmp_path), pipeline, **settings, on_progress=lambda *r: reports.append(r)
+    )
+    assert (1197, 1197, "train") in reports
+
+
+def test_a_stream_is_not_read_before_training(tmp_path):
+    reports = []
+    settings = dict(image_size=8, batch_size=32, seed=0)
+    augmentation = Augmentation(random_resized_crop=True)
+    open_feed(
+        "digits",
+        str(tmp_path),
+        "tfdata",
+        **settings,
+        augmentation=augmentation,
+        on_progress=lambda *r: reports.append(r),
+    )
+    assert not reports
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -114,6 +114,7 @@ def test_every_epoch_leaves_a_row_and_tensorboard_scalars(finished):
         assert float(row["expected_resource"]) == pytest.approx(
             float(row["expected_macs"]) / 1e6, rel=1e-4
         )
+    assert all(0 < float(row["input_wait"]) < 1 for row in rows)
     assert list((finished / "tensorboard").iterdir())
 
 

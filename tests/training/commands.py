@@ -1,0 +1,41 @@
+"""The command lines in this process, without the seconds that a new one takes to import."""
+
+import contextlib
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from drnet_tf import command_line
+
+OURS = ("drnet_tf", "export")
+
+
+@contextlib.contextmanager
+def only_flags_of(module):
+    """Flags of one command: several commands define the same names, each for itself."""
+    values = flags.FLAGS
+    others = {
+        name: values[name]
+        for name in list(values)
+        if (values.find_module_defining_flag(name) or "").split(".")[0] in OURS
+    }
+    for name in others:
+        delattr(values, name)
+    before = set(values)
+    try:
+        module.define_flags()
+        with flagsaver.flagsaver():
+            yield
+    finally:
+        for name in set(values) - before:
+            delattr(values, name)
+        for name, flag in others.items():
+            values[name] = flag
+
+
+def run_command(module, *arguments):
+    """Runs `python -m module arguments`; returns None, or the line with which it was refused."""
+    with only_flags_of(module), pytest.raises(SystemExit) as ended:
+        command_line.run(module.main, ["program", *map(str, arguments)])
+    return ended.value.code
