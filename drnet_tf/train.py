@@ -5,7 +5,9 @@ The same command goes on where a run that was stopped left off.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import math
 import pathlib
 import typing
@@ -22,10 +24,11 @@ from drnet_tf.errors import UserError
 from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
-from drnet_tf.training.backend import step_module
-from drnet_tf.training.checkpoints import list_checkpoints
+from drnet_tf.training.backend import placement_module, step_module
+from drnet_tf.training.checkpoints import latest_checkpoint, list_checkpoints
 from drnet_tf.training.feeds import PIPELINES, open_feed
 from drnet_tf.training.objective import RESOURCES, Resource
+from drnet_tf.training.placement import DISTRIBUTIONS, Placement
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.writing import replacing
@@ -47,6 +50,8 @@ class Settings:
         resource: what E[R] counts, "flops" or "params".
         dtype: a Keras dtype policy.
         checkpoint_minutes: between checkpoints within an epoch; 0 for none.
+        distribution: over which devices, one of `DISTRIBUTIONS`; the docstrings of
+            tensorflow_placement and jax_placement say what each is.
     """
 
     data_dir: str | None = None
@@ -57,6 +62,7 @@ class Settings:
     resource: str = "flops"
     dtype: str = "float32"
     checkpoint_minutes: float = 10.0
+    distribution: str = "auto"
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
@@ -88,6 +94,8 @@ def train(
         cost_table(config)
     except ValueError as error:  # an unknown branch
         raise UserError(str(error)) from error
+    # Before the data: processes have to find each other before anything is computed.
+    placement = placement_module().place(settings.distribution, recipe.batch_size)
     feed = open_feed(
         dataset_name,
         settings.data_dir,
@@ -97,27 +105,30 @@ def train(
         augmentation=augmentation,
         seed=settings.seed,
         train_on_validation=settings.train_on_validation,
+        share=(placement.process, placement.processes),
     )
     if feed.classes != config.classes:
         raise UserError(
             f"{dataset_name} has {feed.classes} classes and {model_name} {config.classes}; "
             f"choose a model for this data set, or --classes={feed.classes}"
         )
-    with claimed(workdir):
-        return _train(workdir, run, config, recipe, settings, module, feed)
+    claim = claimed(workdir) if placement.chief else contextlib.nullcontext()
+    with placement.together(), claim:
+        return _train(workdir, run, config, recipe, settings, module, feed, placement)
 
 
-def _train(workdir, run, config, recipe, settings, module, feed) -> int:
-    if not _check_workdir(workdir, run):
+def _train(workdir, run, config, recipe, settings, module, feed, placement) -> int:
+    if placement.chief and not _check_workdir(workdir, run):
         run.save(workdir)
+    _check_others(workdir, run, placement)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         module.make_deterministic()
-    with module.placement(recipe.batch_size):
+    with placement.scope():
         model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
         resource = Resource.from_cost(settings.resource, model.cost)
         step_function = module.TrainingStep(model, recipe, resource, feed)
-    with ProgressBar("training") as progress:
+    with ProgressBar("training") if placement.chief else contextlib.nullcontext() as progress:
         done = loop.train(
             step_function,
             recipe,
@@ -125,9 +136,11 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
             workdir,
             checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
             progress=progress,
+            placement=placement,
         )
-    with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
-        model.save(path)
+    if placement.chief:
+        with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
+            model.save(path)
     return done
 
 
@@ -141,7 +154,7 @@ def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Ru
 
 
 #: Settings that may differ when a run goes on: they do not change what it computes.
-_FREE_SETTINGS = ("data_dir", "checkpoint_minutes")
+_FREE_SETTINGS = ("data_dir", "checkpoint_minutes", "distribution")
 
 
 def _check_workdir(workdir: str, run: Run) -> bool:
@@ -168,6 +181,19 @@ def _check_workdir(workdir: str, run: Run) -> bool:
     return True
 
 
+def _check_others(workdir: str, run: Run, placement: Placement) -> None:
+    """Waits for the processes that share the run.
+
+    Raises:
+        UserError: they were told to do another one, or do not see the same files.
+    """
+    placement.agree("what they train", json.dumps(_flat(run)))
+    if not _check_workdir(workdir, run):
+        raise UserError(f"--workdir={workdir} must be one folder that all processes of the run see")
+    path = latest_checkpoint(workdir)
+    placement.agree(f"the checkpoints that they see in {workdir}", path.name if path else "")
+
+
 def _flat(run: Run) -> dict[str, Any]:
     values = {"model": run.model, "dataset": run.dataset, **run.config.to_dict(), **run.settings}
     # As JSON has it: tuples come back as lists.
@@ -189,6 +215,7 @@ _CHOICES = {
     "stem": STEMS,
     "resource": RESOURCES,
     "input_pipeline": PIPELINES,
+    "distribution": DISTRIBUTIONS,
 }
 _NOT_FLAGS = ("fill",)  # always the mean of the model's data
 _ARCHITECTURE_FLAGS = {

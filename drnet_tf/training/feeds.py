@@ -35,7 +35,8 @@ class Feed(Protocol):
         classes: of the data set.
         steps_per_epoch: full batches of an epoch.
         arrays: what stays on the device, handed to `prepare`.
-        per_image: for each part of a batch, whether its first axis counts images.
+        per_image: for each part of a batch, whether its first axis counts images. A part that does
+            not is a seed, integer [2].
     """
 
     classes: int
@@ -44,7 +45,7 @@ class Feed(Protocol):
     per_image: tuple[bool, ...]
 
     def batches(self, epoch: int, done: int) -> Iterable[tuple]:
-        """The batches of an epoch after the first `done`."""
+        """The batches of an epoch after the first `done`; of each the share of this process."""
 
     def prepare(self, arrays: tuple, *batch: Any) -> tuple[Any, Any]:
         """Images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch]."""
@@ -60,6 +61,7 @@ def open_feed(
     augmentation: Augmentation,
     seed: int,
     train_on_validation: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Feed:
     """Opens the training images of a data set.
 
@@ -67,11 +69,15 @@ def open_feed(
         dataset: a name of tensorflow-datasets, or a file that drnet_tf.data.write_npz wrote, which
             needs no TensorFlow and the pipeline "device".
         pipeline: "tfdata" or "device".
+        batch_size: of all processes together.
+        share: the number of this process, and of all; the latter divides the batch size.
 
     Raises:
         UserError: the data is missing or damaged, or does not go with the pipeline.
     """
-    settings: dict[str, Any] = dict(batch_size=batch_size, augmentation=augmentation, seed=seed)
+    settings: dict[str, Any] = dict(
+        batch_size=batch_size, augmentation=augmentation, seed=seed, share=share
+    )
     if dataset.endswith(NPZ):
         if pipeline != "device":
             raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
@@ -94,7 +100,13 @@ class TfDataFeed:
     per_image: tuple[bool, ...] = (True, True)
 
     def __init__(
-        self, dataset, image_size: int, batch_size: int, augmentation: Augmentation, seed: int
+        self,
+        dataset,
+        image_size: int,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        share: tuple[int, int],
     ):
         from drnet_tf.data.pipeline import steps_per_epoch
 
@@ -102,7 +114,11 @@ class TfDataFeed:
         self.classes = dataset.num_classes
         self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
         self.settings = dict(
-            image_size=image_size, batch_size=batch_size, augmentation=augmentation, seed=seed
+            image_size=image_size,
+            batch_size=batch_size,
+            augmentation=augmentation,
+            seed=seed,
+            share=share,
         )
 
     def batches(self, epoch, done):
@@ -129,6 +145,7 @@ class DeviceFeed:
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
+        share: tuple[int, int],
     ):
         if augmentation.autoaugment or augmentation.random_resized_crop:
             raise UserError(
@@ -152,12 +169,15 @@ class DeviceFeed:
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
+        self.share = share
 
     def batches(self, epoch, done):
         order = epoch_order(len(self.arrays[0]), self.seed, epoch).astype("int32")
+        process, processes = self.share
+        size = self.batch_size // processes
         for step in range(done, self.steps_per_epoch):
-            first = step * self.batch_size
-            yield order[first : first + self.batch_size], batch_seed(self.seed, epoch, step)
+            first = step * self.batch_size + process * size
+            yield order[first : first + size], batch_seed(self.seed, epoch, step)
 
     def prepare(self, arrays, indices, seed):
         images, labels = (ops.take(array, indices, axis=0) for array in arrays)

@@ -11,6 +11,7 @@ from typing import Protocol
 from drnet_tf.errors import Stopped, UserError
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
+from drnet_tf.training.placement import ALONE, Placement
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
 from drnet_tf.training.telemetry import EpochLog, TensorBoard
 
@@ -29,6 +30,7 @@ def train(
     *,
     checkpoint_seconds: float = math.inf,
     progress: Progress | None = None,
+    placement: Placement = ALONE,
 ) -> int:
     """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
 
@@ -40,13 +42,15 @@ def train(
         checkpoint_seconds: write a checkpoint within an epoch too once that much time has passed;
             one is written at the end of every epoch.
         progress: shows how far the run is.
+        placement: of the processes that share the run the chief writes checkpoints and reports.
 
     Returns:
         The number of steps that the model has seen.
 
     Raises:
         UserError: the loss is not finite, or a checkpoint cannot be used.
-        Stopped: SIGTERM came; a checkpoint is written.
+        Stopped: SIGTERM came, to this process or to another that shares the run; a checkpoint is
+            written.
     """
     steps_per_epoch = feed.steps_per_epoch
     model, optimizer = step_function.model, step_function.optimizer
@@ -59,9 +63,11 @@ def train(
 
     def save(step: int) -> None:
         step_function.sync()
-        Checkpoint.of(step, model, optimizer).write(workdir)
+        if placement.chief:
+            Checkpoint.of(step, model, optimizer).write(workdir)
 
-    log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
+    log = EpochLog(workdir, step // steps_per_epoch) if placement.chief else None
+    board = TensorBoard(workdir) if placement.chief else None
     saved = time.monotonic()
     with _Terminated() as terminated:
         while step < total:
@@ -70,7 +76,7 @@ def train(
             started, first = time.monotonic(), step
             for batch in feed.batches(epoch, done):
                 values = hyperparameters(recipe, step, steps_per_epoch)
-                metrics = step_function(batch, values)
+                metrics = step_function(batch, values, stop=terminated.is_set())
                 step += 1
                 # Reading a step's metrics waits for it: those of the step before are ready while
                 # the accelerator is busy with this one.
@@ -79,11 +85,12 @@ def train(
                     progress.update(step, total, _text(values.stage, sums.latest))
                 if step % steps_per_epoch == 0 or step == total:
                     break
-                if terminated.is_set() or time.monotonic() - saved > checkpoint_seconds:
+                stop = sums.stop or (terminated.is_set() and placement.processes == 1)
+                if stop or time.monotonic() - saved > checkpoint_seconds:
                     sums.flush()
                     save(step)
                     saved = time.monotonic()
-                    if terminated.is_set():
+                    if stop:
                         raise _stopped(step)
             if step == first:
                 raise UserError(f"the data gave no batch for epoch {epoch}")
@@ -95,11 +102,13 @@ def train(
                 "learning_rate": values.learning_rate,
                 "temperature": values.temperature,
             }
-            log.append({"epoch": epoch, "step": step, **settings, **row})
-            board.scalars(settings | row, step)
+            if log is not None and board is not None:
+                log.append({"epoch": epoch, "step": step, **settings, **row})
+                board.scalars(settings | row, step)
             save(step)
             saved = time.monotonic()
-            if terminated.is_set() and step < total:
+            stop = sums.stop or (terminated.is_set() and placement.processes == 1)
+            if stop and step < total:
                 raise _stopped(step)
     return step
 
@@ -109,9 +118,15 @@ def _stopped(step: int) -> Stopped:
 
 
 class _MetricSums:
-    """Sums the metrics of the steps of an epoch, reading each step's when the next has begun."""
+    """Sums the metrics of the steps of an epoch, reading each step's when the next has begun.
+
+    Attributes:
+        stop: whether a process that shares the run asked to stop, by a step that was read. All
+            learn it by the same step, and stop at the same one.
+    """
 
     def __init__(self):
+        self.stop = False
         self.pending = None
         self.sums: dict[str, float] = {}
         self.steps = 0
@@ -132,6 +147,7 @@ class _MetricSums:
         step, values, metrics = self.pending
         self.pending = None
         self.latest = {name: float(value) for name, value in metrics.items()}
+        self.stop |= self.latest.pop("stop") > 0
         if not math.isfinite(self.latest["loss"]):
             raise UserError(
                 f"the loss is {self.latest['loss']} at step {step} (learning rate "
