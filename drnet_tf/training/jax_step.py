@@ -61,7 +61,11 @@ class TrainingStep:
             The parts of the loss, and "stop": more than 0 if any process asked with `stop`.
         """
         if self._state is None:
-            self._state = tuple([_copy(v.value) for v in part] for part in self._variables())
+            # By way of the host: Keras lays the initial values out under a mesh of another kind.
+            self._state = tuple(
+                [_lay_out(np.array(v.value), self._whole) for v in part]
+                for part in self._variables()
+            )
         scalars = (
             values.learning_rate,
             values.temperature,
@@ -149,7 +153,7 @@ def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | 
 def _lay_out(array, sharding: jax.sharding.Sharding | None) -> jax.Array:
     """The array of all processes from the share of this one, or from a whole that is the same."""
     if sharding is None:
-        return jnp.asarray(array)
+        return jnp.array(array)
     return jax.make_array_from_process_local_data(sharding, np.asarray(array))
 
 
