@@ -25,6 +25,9 @@ from drnet_tf.training.placement import ALONE, Placement, check_batch_size
 
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
+#: A process that is silent for so long counts as lost, and the others end.
+HEARTBEAT_SECONDS = 30
+
 
 def place(distribution: str, batch_size: int) -> Placement:
     """Finds the other processes and all devices; call it before JAX does anything else.
@@ -70,7 +73,7 @@ def _join() -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(**given)
+        jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"the processes of the run do not find each other; set {ADDRESS}, {COUNT} and {NUMBER} "

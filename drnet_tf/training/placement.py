@@ -60,7 +60,7 @@ class Placement:
                 raise
             self.gather(0)
         except self.lost as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            line = (str(error).strip().splitlines() or [""])[-1]
             raise UserError(
                 "this process cannot go on with the others of the run; start all of them again by "
                 f"the same commands ({line[:200]})"

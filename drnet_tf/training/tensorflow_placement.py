@@ -92,10 +92,8 @@ def _found(workers: list[str]) -> str:
 def _tpu_strategy() -> tf.distribute.Strategy:
     try:
         name = os.environ.get("TPU_NAME", "local")
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
-        if name != "local":
-            tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
+        # Connects to the TPU and initializes it, too.
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(name)
         return tf.distribute.TPUStrategy(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
         raise UserError(f"--distribution=tpu found no TPU; TPU_NAME names one ({error})") from error
