@@ -42,7 +42,11 @@ class TrainingStep:
         # Arguments of the compiled step: as constants in it they would be compiled in.
         self.arrays = tuple(_lay_out(array, self._whole) for array in feed.arrays)
         self.optimizer = keras.optimizers.SGD(
-            recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
+            recipe.learning_rate1,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            # Part of the paths in checkpoints; Keras would number the optimizers of a process.
+            name="sgd",
         )
         self.optimizer.build(model.trainable_variables)
         self._temperature = _index(model.non_trainable_variables, model.temperature)

@@ -62,7 +62,11 @@ class TrainingStep:
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
             self.optimizer = keras.optimizers.SGD(
-                recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov
+                recipe.learning_rate1,
+                momentum=recipe.momentum,
+                nesterov=recipe.nesterov,
+                # Part of the paths in checkpoints; Keras would number the optimizers of a process.
+                name="sgd",
             )
             self.optimizer.build(model.trainable_variables)
         if self.strategy.num_replicas_in_sync > 1:
