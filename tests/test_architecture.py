@@ -15,6 +15,8 @@ WITHOUT_TENSORFLOW = (
     "drnet_tf/cost.py",
     "drnet_tf/training/objective.py",
     "drnet_tf/training/schedules.py",
+    "drnet_tf/training/placement.py",
+    "drnet_tf/training/jax_placement.py",
     "drnet_tf/training/jax_step.py",
 )
 # TensorFlow under another name.

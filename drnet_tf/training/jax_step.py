@@ -157,7 +157,7 @@ def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | 
 def _lay_out(array, sharding: jax.sharding.Sharding | None) -> jax.Array:
     """The array of all processes from the share of this one, or from a whole that is the same."""
     if sharding is None:
-        return jnp.array(array)
+        return jnp.array(np.asarray(array))
     return jax.make_array_from_process_local_data(sharding, np.asarray(array))
 
 
