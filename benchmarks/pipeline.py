@@ -21,7 +21,7 @@ import rich.console
 import rich.table
 from absl import flags
 
-from drnet_tf import command_line, train
+from drnet_tf import command_line, training_flags
 from drnet_tf.data import evaluation_images, in_memory
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
@@ -181,7 +181,7 @@ def table(stages: list[Stage], rates: list[list[float]], title: str) -> rich.tab
 
 def define_flags() -> None:
     """Defines the flags of this command, those of training among them."""
-    train.define_flags()
+    training_flags.define_flags()
     flags.DEFINE_float("seconds", 2.0, "How long each stage runs in each turn.", lower_bound=0)
     flags.DEFINE_integer("turns", 3, "How often each stage is measured.", lower_bound=1)
 
@@ -198,7 +198,7 @@ def main() -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     image_size = values.image_size or config.image_size
-    augmentation = train.read_flags(Augmentation, fill=config.mean)
+    augmentation = training_flags.read_flags(Augmentation, fill=config.mean)
     dataset = open_dataset(
         values.dataset, values.data_dir, train_on_validation=values.train_on_validation
     )

@@ -14,7 +14,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from drnet_tf import command_line, train
+from drnet_tf import command_line, train, training_flags
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import evaluate_trained
@@ -40,7 +40,7 @@ def main() -> None:
     output = pathlib.Path(flags.FLAGS.output)
     # Beside the rest, so that nothing outside of the project's folder is touched.
     data_dir, workdir, export_dir = (str(output / name) for name in ("data", "training", "export"))
-    train.define_flags()
+    training_flags.define_flags()
     settings = (f"--flagfile={FLAGFILE}", f"--data_dir={data_dir}", f"--workdir={workdir}")
     flags.FLAGS(["quickstart", *settings])
     console = Console()

@@ -5,85 +5,39 @@ The same command goes on where a run that was stopped left off.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
 import pathlib
-import typing
-from typing import Any
 
 import keras
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, STEMS, DRNetConfig
+from drnet_tf.architecture import DRNetConfig
 from drnet_tf.cost import cost_table
-from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
+from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.evaluation_images import open_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.observers import make_observers
-from drnet_tf.models import build_from_config, list_models, model_config
+from drnet_tf.models import build_from_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training import loop
-from drnet_tf.training.backend import step_module
-from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint, list_checkpoints
-from drnet_tf.training.feeds import PIPELINES, open_feed
-from drnet_tf.training.latency_table import LatencyTable
-from drnet_tf.training.objective import RESOURCES, Resource
+from drnet_tf.training.backend import placement_module, step_module
+from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.training.feeds import open_feed
+from drnet_tf.training.latency_table import LATENCIES, LatencyTable
+from drnet_tf.training.objective import Resource
+from drnet_tf.training.placement import Placement
 from drnet_tf.training.recalibration import recalibrate_run
-from drnet_tf.training.recipes import RECIPES
-from drnet_tf.training.schedules import LEARNING_RATES, Recipe
+from drnet_tf.training.resumption import check_others, holds_run
+from drnet_tf.training.schedules import Recipe
+from drnet_tf.training.settings import Settings
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
+from drnet_tf.training_flags import config_from_flags, define_flags, read_flags, read_recipe
 from drnet_tf.writing import replacing
 
-#: float16 would need its loss scaled.
-DTYPES = ("float32", "mixed_bfloat16")
 #: Seconds after which reading a data set into memory shows its progress.
 READING_PATIENCE = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything that defines a training run but its recipe, augmentation and architecture.
-
-    Args:
-        data_dir: of the prepared data set; None is the default of tensorflow-datasets.
-        input_pipeline: "tfdata", or "device" for a small set that stays on the accelerator.
-        train_on_validation: train on the validation images too.
-        seed: of initial weights, noise, order and augmentation.
-        deterministic: the same bits every time, at some cost of speed.
-        resource: what E[R] counts, "flops", "params" or "latency".
-        latency_table: file of measured latencies, for resource "latency"; a run that goes on has
-            its own.
-        dtype: a Keras dtype policy.
-        checkpoint_minutes: between checkpoints within an epoch; 0 for none.
-        validate_epochs: between looks at the accuracy on the validation images, where there are
-            some that are not trained on, and at the branches that are selected; 0 for none.
-    """
-
-    data_dir: str | None = None
-    input_pipeline: str = "tfdata"
-    train_on_validation: bool = False
-    seed: int = 0
-    deterministic: bool = False
-    resource: str = "flops"
-    latency_table: str | None = None
-    dtype: str = "float32"
-    checkpoint_minutes: float = 10.0
-    validate_epochs: int = 1
-
-    def __post_init__(self):
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed must be between 0 and {2**32 - 1}, not {self.seed}")
-        if self.dtype not in DTYPES:
-            raise UserError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype}")
-        if self.latency_table and self.resource != "latency":
-            raise UserError(
-                f"latency_table goes with --resource=latency, not --resource={self.resource}"
-            )
-        if not 0 <= self.checkpoint_minutes < math.inf:
-            raise UserError(f"checkpoint_minutes must be 0 or more, not {self.checkpoint_minutes}")
-        if self.validate_epochs < 0:
-            raise UserError(f"validate_epochs must be 0 or more, not {self.validate_epochs}")
 
 
 def train(
@@ -104,11 +58,13 @@ def train(
     run = _run(model_name, config, dataset_name, recipe, augmentation, settings)
     if settings.resource == "latency":
         run.settings[LATENCIES] = _latencies(workdir, config, settings).to_dict()
-    _check_workdir(workdir, run)
+    holds_run(workdir, run)
     try:
         cost_table(config)
     except ValueError as error:  # an unknown branch
         raise UserError(str(error)) from error
+    # Before the data: processes have to find each other before anything is computed.
+    placement = placement_module().place(settings.distribution, recipe.batch_size)
     with ProgressBar(f"reading {dataset_name}", patience=READING_PATIENCE) as progress:
         feed = open_feed(
             dataset_name,
@@ -120,23 +76,26 @@ def train(
             seed=settings.seed,
             train_on_validation=settings.train_on_validation,
             on_progress=progress.update,
+            share=(placement.process, placement.processes),
         )
     if feed.classes != config.classes:
         raise UserError(
             f"{dataset_name} has {feed.classes} classes and {model_name} {config.classes}; "
             f"choose a model for this data set, or --classes={feed.classes}"
         )
-    with claimed(workdir):
-        return _train(workdir, run, config, recipe, settings, module, feed)
+    claim = claimed(workdir) if placement.chief else contextlib.nullcontext()
+    with placement.together(), claim:
+        return _train(workdir, run, config, recipe, settings, module, feed, placement)
 
 
-def _train(workdir, run, config, recipe, settings, module, feed) -> int:
-    if not _check_workdir(workdir, run):
+def _train(workdir, run, config, recipe, settings, module, feed, placement) -> int:
+    if placement.chief and not holds_run(workdir, run):
         run.save(workdir)
+    check_others(workdir, run, placement)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         module.make_deterministic()
-    with module.placement(recipe.batch_size):
+    with placement.scope():
         model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
         resource = _resource(run, model)
         step_function = module.TrainingStep(model, recipe, resource, feed)
@@ -149,7 +108,7 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
             train_on_validation=settings.train_on_validation,
         )
         observers = make_observers(step_function, images)
-    with ProgressBar("training") as progress:
+    with _progress("training", placement) as progress:
         done = loop.train(
             step_function,
             recipe,
@@ -159,22 +118,30 @@ def _train(workdir, run, config, recipe, settings, module, feed) -> int:
             progress=progress,
             observers=observers,
             observe_epochs=max(1, settings.validate_epochs),
+            placement=placement,
         )
+    placement.gather(0)  # the chief has written the last checkpoint
     if (path := latest_checkpoint(workdir)) is not None:
         Checkpoint.read(path).restore_finished(model)
     if recipe.recalibrate_threshold is not None:
-        with ProgressBar("recalibrating") as progress:
+        with _progress("recalibrating", placement) as progress:
             recalibrate_run(
                 workdir,
                 step_function,
                 feed,
                 recipe.recalibrate_threshold,
                 recipe.recalibrate_images,
-                progress.update,
+                progress and progress.update,
+                writes=placement.chief,
             )
-    with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
-        model.save(path)
+    if placement.chief:
+        with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
+            model.save(path)
     return done
+
+
+def _progress(title: str, placement: Placement):
+    return ProgressBar(title) if placement.chief else contextlib.nullcontext()
 
 
 def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Run:
@@ -202,165 +169,6 @@ def _resource(run: Run, model) -> Resource:
     if LATENCIES in run.settings:
         return LatencyTable.from_dict(run.settings[LATENCIES]).resource
     return Resource.from_cost(run.settings["resource"], model.cost)
-
-
-#: In run.json, the content of the table of latencies.
-LATENCIES = "latencies"
-
-#: Settings that may differ when a run goes on: they do not change what it computes.
-_FREE_SETTINGS = ("data_dir", "checkpoint_minutes", "latency_table", "validate_epochs")
-
-
-def _check_workdir(workdir: str, run: Run) -> bool:
-    """Whether the workdir holds this run already.
-
-    Raises:
-        UserError: it holds another one, or is no folder.
-    """
-    if not pathlib.Path(workdir, RUN_FILE).exists():
-        if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
-            raise UserError(f"--workdir={workdir} is a file; name a folder")
-        if list_checkpoints(workdir):
-            raise UserError(f"{workdir} has checkpoints but no {RUN_FILE} that says of what")
-        return False
-    old = Run.load(workdir)
-    # What the workdir does not name came later than it, and was not done then.
-    unnamed = dataclasses.asdict(Recipe()) | dataclasses.asdict(Settings())
-    before, now = unnamed | _flat(old), _flat(run)
-    differing = [name for name in now if before.get(name) != now[name]]
-    if differing:
-        name = differing[0]
-        if name == LATENCIES and LATENCIES in before:
-            raise UserError(
-                f"{workdir} holds a run with another table of latencies; leave out "
-                "--latency_table to go on with its own, or use another folder to begin anew"
-            )
-        raise UserError(
-            f"{workdir} holds another run: its {name} is {before.get(name)}, not {now[name]}; "
-            "use its settings to go on, or another folder to begin anew"
-        )
-    return True
-
-
-def _flat(run: Run) -> dict[str, Any]:
-    values = {"model": run.model, "dataset": run.dataset, **run.config.to_dict(), **run.settings}
-    # As JSON has it: tuples come back as lists.
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if name not in _FREE_SETTINGS
-    }
-
-
-NONE = "none"  # so that a command can take back what its flagfile or recipe says
-
-#: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
-_CHOICES = {
-    "learning_rate_schedule": LEARNING_RATES,
-    "autoaugment": (NONE, *AUTOAUGMENT_POLICIES),
-    "recalibration": RECALIBRATIONS,
-    "router": ROUTERS,
-    "stem": STEMS,
-    "resource": RESOURCES,
-    "input_pipeline": PIPELINES,
-}
-_NOT_FLAGS = ("fill",)  # always the mean of the model's data
-_ARCHITECTURE_FLAGS = {
-    "recalibration": str,
-    "router": str,
-    "stem": str,
-    "image_size": int,
-    "classes": int,
-    "cells": int,
-    "channels": int,
-    "nodes": int,
-    "connection_seed": int,
-}
-
-
-def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of the run; a run in it goes on.")
-    flags.DEFINE_string("dataset", None, "Name of the data set, such as cifar10.")
-    flags.DEFINE_enum("recipe", "paper", RECIPES, "What flags of the recipe are where not given.")
-    flags.DEFINE_float("epochs", None, "Length of the run; both stages keep their shares of it.")
-    _define_flags(Recipe, "Recipe")
-    _define_flags(Augmentation, "Augmentation")
-    _define_flags(Settings, "Run")
-    define_model_flags()
-
-
-def define_model_flags() -> None:
-    """Defines the flags of a model and its architecture."""
-    flags.DEFINE_string("model", None, f"One of {', '.join(list_models())}.")
-    flags.DEFINE_list("branches", None, "Names of the branches, instead of the model's.")
-    text = "Architecture, instead of the model's; see drnet_tf.architecture.DRNetConfig."
-    for name, kind in _ARCHITECTURE_FLAGS.items():
-        _define_flag(name, kind, None, text)
-
-
-def _define_flags(description: type, group: str) -> None:
-    """One flag for each field of a dataclass, of its type and with its default."""
-    kinds = typing.get_type_hints(description)
-    text = f"{group}; see {description.__module__}.{description.__name__}."
-    for field in dataclasses.fields(description):
-        if field.name not in _NOT_FLAGS:
-            _define_flag(field.name, kinds[field.name], field.default, text)
-
-
-class _OptionalFloat(flags.FloatParser):
-    """A number, or the word by which a command takes back what its flagfile or recipe says."""
-
-    def parse(self, argument):
-        return None if argument in (None, NONE) else super().parse(argument)
-
-
-def _define_flag(name: str, kind: type, default: Any, text: str) -> None:
-    if name in _CHOICES:
-        flags.DEFINE_enum(name, default, _CHOICES[name], text)
-        return
-    if kind == float | None:
-        flags.DEFINE(_OptionalFloat(), name, default, text)
-        return
-    define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-    }.get(kind, flags.DEFINE_string)
-    define(name, default, text)
-
-
-def read_flags(description: type, **further: Any) -> Any:
-    """An instance of a dataclass from its flags."""
-    names = [field.name for field in dataclasses.fields(description)]
-    values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
-    if values.get("autoaugment") == NONE:
-        values["autoaugment"] = None
-    try:
-        return description(**values, **further)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def read_recipe() -> Recipe:
-    """The recipe that `--recipe` names, with what flags of its own say, in `--epochs`."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    given = {n: flags.FLAGS[n].value for n in names if not flags.FLAGS[n].using_default_value}
-    recipe = dataclasses.replace(RECIPES[flags.FLAGS.recipe], **given)
-    epochs = flags.FLAGS.epochs
-    return recipe if epochs is None else recipe.of_epochs(epochs)
-
-
-def config_from_flags() -> DRNetConfig:
-    """The architecture that the flags of `define_model_flags` describe."""
-    values = flags.FLAGS
-    changes = {name: values[name].value for name in _ARCHITECTURE_FLAGS}
-    changes |= {"branches": values.branches and tuple(values.branches)}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    try:
-        return model_config(values.model, **changes)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def train_from_flags() -> int:

@@ -34,9 +34,9 @@ from drnet_tf.layers.branches import output_size
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.progress import ProgressBar
-from drnet_tf.train import config_from_flags, define_model_flags
 from drnet_tf.training.latency_table import LatencyTable
 from drnet_tf.training.workdir import Run
+from drnet_tf.training_flags import config_from_flags, define_model_flags
 from drnet_tf.writing import check_writable, write_text
 from export.routed_graph import branch_alone
 from export.run_data import require_tensorflow

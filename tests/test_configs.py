@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from drnet_tf import train
+from drnet_tf import training_flags
 from drnet_tf.data import Augmentation
 from drnet_tf.models import list_models
 from drnet_tf.training.schedules import hyperparameters
@@ -18,15 +18,15 @@ STEPS = 390  # an epoch of 50,000 images in batches of 128
 @pytest.fixture(scope="module", autouse=True)
 def defined_flags():
     if "workdir" not in flags.FLAGS:
-        train.define_flags()
+        training_flags.define_flags()
 
 
 def read(name):
     with flagsaver.flagsaver():
         flags.FLAGS(["train", f"--flagfile={CONFIGS / name}", "--workdir=unused"])
-        recipe = train.read_recipe()
+        recipe = training_flags.read_recipe()
         assert flags.FLAGS.train_on_validation, "the paper trains on all training images"
-        return flags.FLAGS.model, recipe, train.read_flags(Augmentation)
+        return flags.FLAGS.model, recipe, training_flags.read_flags(Augmentation)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.flags")), ids=lambda path: path.stem)
@@ -84,15 +84,15 @@ def test_fast_recipe_has_its_schedules_at_any_length():
 def test_flags_of_their_own_win_over_the_recipe_and_epochs_scale_what_they_say():
     with flagsaver.flagsaver():
         flags.FLAGS(["train", "--recipe=fast", "--learning_rate1=0.3", "--drop_branch=0.7"])
-        recipe = train.read_recipe()
+        recipe = training_flags.read_recipe()
     assert (recipe.learning_rate1, recipe.learning_rate2, recipe.drop_branch) == (0.3, 0.02, 0.7)
     with flagsaver.flagsaver():
         flags.FLAGS(["train", "--stage1_epochs=3", "--stage2_epochs=1", "--epochs=30"])
-        recipe = train.read_recipe()
+        recipe = training_flags.read_recipe()
     assert (recipe.stage1_epochs, recipe.stage2_epochs) == (22.5, 7.5)
     with flagsaver.flagsaver():
         flags.FLAGS(["train", "--recipe=fast", "--recalibrate_threshold=none"])
-        assert train.read_recipe().recalibrate_threshold is None
+        assert training_flags.read_recipe().recalibrate_threshold is None
 
 
 def test_imagenet_recipe_is_the_papers():

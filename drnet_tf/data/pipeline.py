@@ -63,6 +63,7 @@ def training_batches(
     seed: int,
     epoch: int,
     skip_batches: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Returns one epoch of full batches, shuffled and augmented.
 
@@ -75,10 +76,12 @@ def training_batches(
       epoch: from 0; each has its own order and augmentation.
       skip_batches: batches at the start that a resumed run has seen already. The rest is the same
         as without skipping, and comes without decoding the skipped images.
+      share: (i, n) gives the i-th of n equal parts of each batch; n divides `batch_size`. The parts
+        hold the images of the whole batch, augmented otherwise; the rest is not decoded.
 
     Returns:
-      (images float32 [batch_size, image_size, image_size, 3] in 0..255,
-      labels int32 [batch_size]). Iterate through `guarded` to learn which file is damaged.
+      (images float32 [batch_size / n, image_size, image_size, 3] in 0..255,
+      labels int32 [batch_size / n]). Iterate through `guarded` to learn which file is damaged.
 
     Raises:
       DataError: the batch is larger than the split, or (where the set is held in memory) a file is
@@ -86,11 +89,14 @@ def training_batches(
     """
     steps = steps_per_epoch(dataset, batch_size)
     seeds = tf.constant(epoch_seed(seed, epoch), tf.int64)
+    part, parts = share
+    size = batch_size // parts
     cropped_at_random = augmentation.random_resized_crop
     if is_held_in_memory(dataset, image_size, augmentation):
         images, labels = decoded_split(dataset, "train", image_size)
         order = epoch_order(len(labels), seed, epoch)[: steps * batch_size]
-        batches = tf.data.Dataset.from_tensor_slices(order.reshape(steps, batch_size))
+        order = order.reshape(steps, parts, size)[:, part]
+        batches = tf.data.Dataset.from_tensor_slices(order)
         batches = batches.enumerate().skip(skip_batches)
 
         def select(step: tf.Tensor, members: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -110,14 +116,19 @@ def training_batches(
             return image, tf.cast(example["label"], tf.int32)
 
         shuffled = _shuffled_records(dataset, epoch_seed(seed, epoch))
-        shuffled = shuffled.enumerate().skip(skip_batches * batch_size)
+        shuffled = shuffled.enumerate().take(steps * batch_size).skip(skip_batches * batch_size)
+        if parts > 1:
+            shuffled = shuffled.filter(lambda index, _: index % batch_size // size == part)
         shuffled = shuffled.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        batches = shuffled.batch(batch_size, drop_remainder=True)
+        batches = shuffled.batch(size, drop_remainder=True)
         batches = batches.enumerate(start=skip_batches).map(lambda step, batch: (step, *batch))
 
-    augment = _augmenting(augmentation, batch_size, image_size)
+    augment = _augmenting(augmentation, size, image_size, part)
     batches = batches.map(
-        lambda step, images, labels: (augment(images, seeds, step), labels),
+        lambda step, images, labels: (
+            augment(images, seeds, step),
+            tf.ensure_shape(labels, [size]),
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     batches = batches.apply(tf.data.experimental.assert_cardinality(max(0, steps - skip_batches)))
@@ -172,12 +183,14 @@ def evaluation_batches(
 
 
 @functools.cache
-def _augmenting(augmentation: Augmentation, batch_size: int, image_size: int) -> Callable:
+def _augmenting(augmentation: Augmentation, size: int, image_size: int, part: int) -> Callable:
     """A compiled function of (images, seeds of the epoch, step), the same for all epochs.
+
+    The images are `size` ones, part `part` of a batch.
 
     AutoAugment takes half a second to trace, which every epoch would spend anew.
     """
-    shape = [batch_size, image_size, image_size, 3]
+    shape = [size, image_size, image_size, 3]
     signature = [
         tf.TensorSpec(shape, tf.uint8),
         tf.TensorSpec([2], tf.int64),
@@ -188,6 +201,8 @@ def _augmenting(augmentation: Augmentation, batch_size: int, image_size: int) ->
     @tf.function(input_signature=signature, autograph=False)
     def augment(images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         batch_seed = tf.random.experimental.stateless_fold_in(seeds, step)
+        if part:
+            batch_seed = tf.random.experimental.stateless_fold_in(batch_seed, tf.constant(part))
         return tf.ensure_shape(_augmented(images, batch_seed, augmentation), shape)
 
     return augment

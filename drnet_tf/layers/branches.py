@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from drnet_tf.architecture import half
+from drnet_tf.layers.subsampling import subsample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Skip:
     """The identity; with stride 2 every second pixel, which needs no parameters either."""
 
     def apply(self, x, stride: int):
-        # A pool of one pixel: the gradient of a slice with steps is many times slower.
-        return x if stride == 1 else ops.average_pool(x, 1, stride)
+        return subsample(x, stride)
 
     def cost(self, channels: int, stride: int, size: int) -> Cost:
         return Cost(0, 0)

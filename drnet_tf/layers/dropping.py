@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from drnet_tf.layers.draws import Draws
+
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class DropRouting(keras.layers.Layer):
@@ -33,7 +35,7 @@ class DropRouting(keras.layers.Layer):
 
     def build(self, weights_shape):
         # Made here, not in __init__, so that its state has a path of its own in checkpoints.
-        self.draws = keras.random.SeedGenerator(self.seed, name="draws")
+        self.draws = Draws(self.seed, name="draws")
 
     def call(self, weights, connection_rate, branch_rate):
         shape = ops.shape(weights)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from drnet_tf.architecture import RECALIBRATIONS
+from drnet_tf.layers.draws import Draws
 
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
@@ -37,7 +38,7 @@ class Recalibration(keras.layers.Layer):
 
     def build(self, logits_shape):
         # Made here, not in __init__, so that its state has a path of its own in checkpoints.
-        self.noise = keras.random.SeedGenerator(self.seed, name="noise")
+        self.noise = Draws(self.seed, name="noise")
 
     def call(self, logits, temperature, training=False):
         if self.kind == "none":

@@ -9,6 +9,7 @@ from drnet_tf.architecture import half
 from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.layers.branches import Cost
 from drnet_tf.layers.convolution import pointwise_conv
+from drnet_tf.layers.subsampling import subsample
 
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
@@ -40,7 +41,7 @@ class Preprocess(keras.layers.Layer):
         if not self.factorized:
             parts = [self.channels]
         self.pointwise = [
-            pointwise_conv(part, 2 if self.factorized else 1, name=f"pointwise_{i}", dtype=policy)
+            pointwise_conv(part, name=f"pointwise_{i}", dtype=policy)
             for i, part in enumerate(parts)
         ]
         for convolution in self.pointwise:
@@ -52,7 +53,7 @@ class Preprocess(keras.layers.Layer):
         x = ops.relu(x)
         if self.factorized:
             even, odd = self.pointwise
-            x = ops.concatenate([even(x), odd(from_odd_pixels(x))], axis=-1)
+            x = ops.concatenate([even(subsample(x, 2)), odd(odd_pixels(x))], axis=-1)
         else:
             x = self.pointwise[0](x)
         return self.norm(x, training=training)
@@ -65,12 +66,12 @@ class Preprocess(keras.layers.Layer):
         }
 
 
-def from_odd_pixels(x):
-    """x[:, 1:, 1:], with a row and column of zeros after it where the size is odd."""
+def odd_pixels(x):
+    """x[:, 1::2, 1::2], with a row and column of zeros where the size is odd."""
     height, width = x.shape[1:3]
     if height % 2 or width % 2:
         x = ops.pad(x, [[0, 0], [0, height % 2], [0, width % 2], [0, 0]])
-    return x[:, 1:, 1:, :]
+    return subsample(x[:, 1:, 1:, :], 2)
 
 
 def cost(channels_in: int, channels: int, size_in: int, factorized: bool) -> Cost:

@@ -1,4 +1,4 @@
-"""The module that steps on the Keras backend in use."""
+"""The modules that step, and find devices, on the Keras backend in use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 
 from drnet_tf.errors import UserError
 
-STEP_MODULES = {"tensorflow": "tensorflow_step", "jax": "jax_step"}
+BACKENDS = ("tensorflow", "jax")
 
 
 def step_module() -> types.ModuleType:
@@ -18,7 +18,20 @@ def step_module() -> types.ModuleType:
     Raises:
         UserError: Keras runs on another backend.
     """
+    return _module("step")
+
+
+def placement_module() -> types.ModuleType:
+    """`tensorflow_placement` or `jax_placement`, by KERAS_BACKEND.
+
+    Raises:
+        UserError: Keras runs on another backend.
+    """
+    return _module("placement")
+
+
+def _module(part: str) -> types.ModuleType:
     name = keras.backend.backend()
-    if name not in STEP_MODULES:
-        raise UserError(f"KERAS_BACKEND must be one of {', '.join(STEP_MODULES)}, not {name}")
-    return importlib.import_module(f"drnet_tf.training.{STEP_MODULES[name]}")
+    if name not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}, not {name}")
+    return importlib.import_module(f"drnet_tf.training.{name}_{part}")

@@ -36,7 +36,8 @@ class Feed(Protocol):
         classes: of the data set.
         steps_per_epoch: full batches of an epoch.
         arrays: what stays on the device, handed to `prepare`.
-        per_image: for each part of a batch, whether its first axis counts images.
+        per_image: for each part of a batch, whether its first axis counts images. A part that does
+            not is a seed, integer [2].
     """
 
     classes: int
@@ -45,10 +46,10 @@ class Feed(Protocol):
     per_image: tuple[bool, ...]
 
     def batches(self, epoch: int, done: int) -> Iterable[tuple]:
-        """The batches of an epoch after the first `done`."""
+        """The batches of an epoch after the first `done`; of each the share of this process."""
 
     def unaugmented(self) -> Feed:
-        """The same batches without augmentation."""
+        """The same batches without augmentation, whole ones in every process."""
 
     def prepare(self, arrays: tuple, *batch: Any) -> tuple[Any, Any]:
         """Images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch]."""
@@ -65,6 +66,7 @@ def open_feed(
     seed: int,
     train_on_validation: bool = False,
     on_progress: Callable[[int, int, str], object] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Feed:
     """Opens the training images of a data set.
 
@@ -72,13 +74,17 @@ def open_feed(
         dataset: a name of tensorflow-datasets, or a file that drnet_tf.data.write_npz wrote, which
             needs no TensorFlow and the pipeline "device".
         pipeline: "tfdata" or "device".
+        batch_size: of all processes together.
         on_progress: called with the number of images read, of all, and the name of the split, where
             they are read into memory.
+        share: the number of this process, and of all; the latter divides the batch size.
 
     Raises:
         UserError: the data is missing or damaged, or does not go with the pipeline.
     """
-    settings: dict[str, Any] = dict(batch_size=batch_size, augmentation=augmentation, seed=seed)
+    settings: dict[str, Any] = dict(
+        batch_size=batch_size, augmentation=augmentation, seed=seed, share=share
+    )
     if dataset.endswith(NPZ):
         if pipeline != "device":
             raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
@@ -120,7 +126,13 @@ class TfDataFeed:
     per_image: tuple[bool, ...] = (True, True)
 
     def __init__(
-        self, dataset, image_size: int, batch_size: int, augmentation: Augmentation, seed: int
+        self,
+        dataset,
+        image_size: int,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        share: tuple[int, int] = (0, 1),
     ):
         from drnet_tf.data.pipeline import steps_per_epoch
 
@@ -128,7 +140,11 @@ class TfDataFeed:
         self.classes = dataset.num_classes
         self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
         self.settings: dict[str, Any] = dict(
-            image_size=image_size, batch_size=batch_size, augmentation=augmentation, seed=seed
+            image_size=image_size,
+            batch_size=batch_size,
+            augmentation=augmentation,
+            seed=seed,
+            share=share,
         )
 
     def read(self, on_progress: Callable[[int, int, str], object] | None = None) -> None:
@@ -149,7 +165,7 @@ class TfDataFeed:
 
     def unaugmented(self):
         feed = copy.copy(self)
-        feed.settings = self.settings | {"augmentation": Augmentation()}
+        feed.settings = self.settings | {"augmentation": Augmentation(), "share": (0, 1)}
         return feed
 
     def prepare(self, arrays, images, labels):
@@ -169,6 +185,7 @@ class DeviceFeed:
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
+        share: tuple[int, int] = (0, 1),
     ):
         if augmentation.autoaugment or augmentation.random_resized_crop:
             raise UserError(
@@ -192,16 +209,19 @@ class DeviceFeed:
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
+        self.share = share
 
     def batches(self, epoch, done):
         order = epoch_order(len(self.arrays[0]), self.seed, epoch).astype("int32")
+        process, processes = self.share
+        size = self.batch_size // processes
         for step in range(done, self.steps_per_epoch):
-            first = step * self.batch_size
-            yield order[first : first + self.batch_size], batch_seed(self.seed, epoch, step)
+            first = step * self.batch_size + process * size
+            yield order[first : first + size], batch_seed(self.seed, epoch, step)
 
     def unaugmented(self):
         feed = copy.copy(self)
-        feed.augmentation = Augmentation()
+        feed.augmentation, feed.share = Augmentation(), (0, 1)
         return feed
 
     def prepare(self, arrays, indices, seed):

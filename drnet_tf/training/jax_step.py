@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 
 import jax
@@ -10,7 +9,6 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.errors import UserError
 from drnet_tf.models import DRNet
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.objective import Resource, objective
@@ -21,21 +19,6 @@ def make_deterministic() -> None:
     """XLA on a CPU does so anyway; a GPU needs XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
 
 
-def placement(batch_size: int) -> contextlib.AbstractContextManager:
-    """The scope to build a model and its `TrainingStep` in: all devices, data parallel.
-
-    Raises:
-        UserError: the batch does not divide by their number.
-    """
-    devices = jax.device_count()
-    if devices < 2:
-        return contextlib.nullcontext()
-    if batch_size % devices:
-        raise UserError(f"batch_size must divide by the {devices} devices, not be {batch_size}")
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-    return contextlib.nullcontext()
-
-
 def compiled(function: Callable) -> Callable:
     """A pure function of arrays, compiled."""
     return jax.jit(function)
@@ -44,10 +27,12 @@ def compiled(function: Callable) -> Callable:
 class TrainingStep:
     """Trains a model by one batch at a time.
 
-    The state lives in arrays of its own between steps; `sync` writes it back to the model.
+    The state lives in arrays of its own between steps; `sync` writes it back to the model. Under a
+    distribution of Keras, arrays span its devices, in every process: batches in equal parts, all
+    else whole on each.
 
     Args:
-        model: a built model.
+        model: a built model, made under the distribution in scope.
         recipe: for the constants of the objective and of SGD.
         resource: what E[R] counts.
         feed: how a batch becomes images and labels.
@@ -62,23 +47,39 @@ class TrainingStep:
         self.recipe = recipe
         self.resource = resource
         self.feed = feed
+        self._split, self._whole = _shardings()
         # Arguments of the compiled step: as constants in it they would be compiled in.
-        self.arrays = tuple(jnp.asarray(array) for array in feed.arrays)
+        self.arrays = tuple(_lay_out(array, self._whole) for array in feed.arrays)
         self.optimizer = keras.optimizers.SGD(
-            recipe.learning_rate1, momentum=recipe.momentum, nesterov=recipe.nesterov, name="sgd"
+            recipe.learning_rate1,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            # Part of the paths in checkpoints; Keras would number the optimizers of a process.
+            name="sgd",
         )
         self.optimizer.build(model.trainable_variables)
         self.weight_variables = [w for w in model.weights if w is not model.temperature]
         self._temperature = _index(model.non_trainable_variables, model.temperature)
         self._learning_rate = _index(self.optimizer.variables, self.optimizer._learning_rate)
+        self._devices_here = 1 if self._split is None else len(self._split.addressable_devices)
         self._state: tuple | None = None
         # The old state is not needed any more: its memory serves for the new one.
-        self._compiled = jax.jit(self._step, donate_argnums=0)
+        self._compiled = jax.jit(self._step, donate_argnums=0, out_shardings=self._whole)
 
-    def __call__(self, batch: tuple, values: Hyperparameters) -> dict[str, jax.Array]:
-        """Does a step on a batch of the feed; returns the parts of the loss."""
+    def __call__(
+        self, batch: tuple, values: Hyperparameters, stop: bool = False
+    ) -> dict[str, jax.Array]:
+        """Does a step on this process's share of a batch of the feed.
+
+        Returns:
+            The parts of the loss, and "stop": more than 0 if any process asked with `stop`.
+        """
         if self._state is None:
-            self._state = tuple([jnp.array(v.value) for v in part] for part in self._variables())
+            # By way of the host: Keras lays the initial values out under a mesh of another kind.
+            self._state = tuple(
+                [_lay_out(np.array(v.value), self._whole) for v in part]
+                for part in self._variables()
+            )
         scalars = (
             values.learning_rate,
             values.temperature,
@@ -87,11 +88,15 @@ class TrainingStep:
             values.drop_branch,
         )
         batch = tuple(
-            shard(np.asarray(part)) if per_image else jnp.asarray(part)
+            _lay_out(part, self._split if per_image else self._whole)
             for part, per_image in zip(batch, self.feed.per_image, strict=True)
         )
         self._state, metrics = self._compiled(
-            self._state, self.arrays, batch, jnp.array(scalars, jnp.float32)
+            self._state,
+            self.arrays,
+            batch,
+            _lay_out(np.array(scalars, np.float32), self._whole),
+            _lay_out(np.full(self._devices_here, stop, np.float32), self._split),
         )
         return metrics
 
@@ -101,7 +106,7 @@ class TrainingStep:
             for part, values in zip(self._variables(), self._state, strict=True):
                 for variable, value in zip(part, values, strict=True):
                     # A copy: the next step gives the memory of the state away.
-                    variable.assign(jnp.array(value))
+                    variable.assign(_copy(value))
 
     def weights(self) -> list[jax.Array]:
         """The present values of `weight_variables`. The next step gives their memory away."""
@@ -118,7 +123,7 @@ class TrainingStep:
         model = self.model
         return model.trainable_variables, model.non_trainable_variables, self.optimizer.variables
 
-    def _step(self, state, arrays, batch, scalars):
+    def _step(self, state, arrays, batch, scalars, stop):
         images, labels = self.feed.prepare(arrays, *batch)
         trainable, others, optimizer = state
         learning_rate, temperature, resource_weight, drop_connection, drop_branch = scalars
@@ -154,16 +159,33 @@ class TrainingStep:
         decay = self.recipe.weight_decay
         gradients = [g + decay * w for g, w in zip(gradients, trainable, strict=True)]
         trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
-        return (trainable, others, optimizer), metrics
+        return (trainable, others, optimizer), metrics | {"stop": jnp.max(stop)}
 
 
-def shard(array):
-    """Lays the first axis of an array out over the devices of the Keras distribution in use."""
+def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | None]:
+    """Over the devices of the Keras distribution in scope: by the first axis, and whole on each."""
     distribution = keras.distribution.distribution()
     if distribution is None:
-        return array
-    layout = distribution.get_data_layout(array.shape)
-    return keras.distribution.distribute_tensor(array, layout)
+        return None, None
+    mesh = distribution.device_mesh.backend_mesh
+    batch = jax.sharding.PartitionSpec(distribution.batch_dim_name)
+    return (
+        jax.sharding.NamedSharding(mesh, batch),
+        jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()),
+    )
+
+
+def _lay_out(array, sharding: jax.sharding.Sharding | None) -> jax.Array:
+    """The array of all processes from the share of this one, or from a whole that is the same."""
+    if sharding is None:
+        return jnp.array(np.asarray(array))
+    return jax.make_array_from_process_local_data(sharding, np.asarray(array))
+
+
+def _copy(array: jax.Array) -> jax.Array:
+    """A copy in memory of its own, which this process makes without the others."""
+    parts = [jnp.array(shard.data) for shard in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
 
 
 def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:

@@ -21,6 +21,9 @@ UNIT = "microseconds"
 #: Fields of a configuration that the shapes of its branches do not depend on.
 _OF_NO_EFFECT = ("mean", "deviation", "recalibration", "connection_seed")
 
+#: In run.json, the content of the table of latencies.
+LATENCIES = "latencies"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatencyTable:

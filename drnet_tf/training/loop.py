@@ -14,8 +14,9 @@ from drnet_tf.training.averaging import WeightAverage
 from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.input_wait import SLOW_INPUT, TimedBatches
+from drnet_tf.training.placement import ALONE, Placement
 from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
-from drnet_tf.training.telemetry import EpochLog, Observation, TensorBoard
+from drnet_tf.training.telemetry import Observation, Report
 
 
 class Progress(Protocol):
@@ -35,6 +36,7 @@ def train(
     progress: Progress | None = None,
     observers: Sequence[Callable[[], Observation]] = (),
     observe_epochs: int = 1,
+    placement: Placement = ALONE,
 ) -> int:
     """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
 
@@ -48,13 +50,15 @@ def train(
         progress: shows how far the run is.
         observers: called after every `observe_epochs` epochs and after the last step, while the
             model has the weights that it would be used with.
+        placement: of the processes that share the run the chief writes checkpoints and reports.
 
     Returns:
         The number of steps that the model has seen.
 
     Raises:
         UserError: the loss is not finite, or a checkpoint cannot be used.
-        Stopped: SIGTERM came; a checkpoint is written.
+        Stopped: SIGTERM came, to this process or to another that shares the run; a checkpoint is
+            written.
     """
     steps_per_epoch = feed.steps_per_epoch
     model, optimizer = step_function.model, step_function.optimizer
@@ -69,9 +73,10 @@ def train(
 
     def save(step: int) -> None:
         step_function.sync()
-        Checkpoint.of(step, model, optimizer, average.values()).write(workdir)
+        if placement.chief:
+            Checkpoint.of(step, model, optimizer, average.values()).write(workdir)
 
-    log, board = EpochLog(workdir, step // steps_per_epoch), TensorBoard(workdir)
+    report = Report(workdir, step // steps_per_epoch, writes=placement.chief)
     validation: float | None = None
     warned = False
     saved = time.monotonic()
@@ -83,7 +88,7 @@ def train(
             batches = TimedBatches(feed.batches(epoch, done))
             for batch in batches:
                 values = hyperparameters(recipe, step, steps_per_epoch)
-                metrics = step_function(batch, values)
+                metrics = step_function(batch, values, stop=terminated.is_set())
                 step += 1
                 average.update(step)
                 # Reading a step's metrics waits for it: those of the step before are ready while
@@ -93,11 +98,12 @@ def train(
                     progress.update(step, total, _text(values.stage, sums.latest, validation))
                 if step % steps_per_epoch == 0 or step == total:
                     break
-                if terminated.is_set() or time.monotonic() - saved > checkpoint_seconds:
+                stop = sums.stop or (terminated.is_set() and placement.processes == 1)
+                if stop or time.monotonic() - saved > checkpoint_seconds:
                     sums.flush()
                     save(step)
                     saved = time.monotonic()
-                    if terminated.is_set():
+                    if stop:
                         raise _stopped(step)
             if step == first:
                 raise UserError(f"the data gave no batch for epoch {epoch}")
@@ -114,25 +120,25 @@ def train(
                 "temperature": values.temperature,
             }
             if (epoch + 1) % observe_epochs == 0 or step == total:
-                row |= _observed(observers, average, board, step)
+                row |= _observed(observers, average, report, step)
                 validation = row.get("validation_accuracy", validation)
-            log.append({"epoch": epoch, "step": step, **settings, **row})
-            board.scalars(settings | row, step)
+            report.epoch({"epoch": epoch, "step": step, **settings, **row})
             save(step)
             saved = time.monotonic()
-            if terminated.is_set() and step < total:
+            stop = sums.stop or (terminated.is_set() and placement.processes == 1)
+            if stop and step < total:
                 raise _stopped(step)
     return step
 
 
-def _observed(observers, average: WeightAverage, board: TensorBoard, step: int) -> dict:
+def _observed(observers, average: WeightAverage, report: Report, step: int) -> dict:
     scalars: dict[str, float] = {}
     if observers:
         with average.in_use():
             for observe in observers:
                 observation = observe()
                 scalars |= observation.scalars
-                board.images(observation.images, step)
+                report.images(observation.images, step)
     return scalars
 
 
@@ -141,9 +147,15 @@ def _stopped(step: int) -> Stopped:
 
 
 class _MetricSums:
-    """Sums the metrics of the steps of an epoch, reading each step's when the next has begun."""
+    """Sums the metrics of the steps of an epoch, reading each step's when the next has begun.
+
+    Attributes:
+        stop: whether a process that shares the run asked to stop, by a step that was read. All
+            learn it by the same step, and stop at the same one.
+    """
 
     def __init__(self):
+        self.stop = False
         self.pending = None
         self.sums: dict[str, float] = {}
         self.steps = 0
@@ -164,6 +176,7 @@ class _MetricSums:
         step, values, metrics = self.pending
         self.pending = None
         self.latest = {name: float(value) for name, value in metrics.items()}
+        self.stop |= self.latest.pop("stop") > 0
         if not math.isfinite(self.latest["loss"]):
             raise UserError(
                 f"the loss is {self.latest['loss']} at step {step} (learning rate "

@@ -69,7 +69,8 @@ def recalibrate_run(
     feed: Feed,
     threshold: float,
     images: int,
-    progress: Callable[[int, int], None],
+    report: Callable[[int, int], None] | None = None,
+    writes: bool = True,
 ) -> None:
     """Recalibrates the finished model of a workdir, unless that is done already.
 
@@ -80,6 +81,8 @@ def recalibrate_run(
         step_function: a `TrainingStep`, whose model is left with the finished weights.
         feed: the training images, of which at least `images` are used where there are so many.
         threshold: T of the selection.
+        report: called with the number of batches done and of all.
+        writes: whether this process is the one of the run that writes; all of them compute.
     """
     path = latest_checkpoint(workdir)
     assert path is not None, "there is a checkpoint at the end of a run"
@@ -91,9 +94,15 @@ def recalibrate_run(
     if not checkpoint.recalibrated:
         batches = unaugmented_batches(feed, step_function.arrays, images)
         moments = recalibrate(
-            model, (pixels for pixels, _ in batches), threshold, lambda done: progress(done, count)
+            model,
+            (pixels for pixels, _ in batches),
+            threshold,
+            report and (lambda done: report(done, count)),
         )
-        dataclasses.replace(checkpoint, recalibrated=moments).write(workdir)
+        if writes:
+            dataclasses.replace(checkpoint, recalibrated=moments).write(workdir)
+    if not writes:
+        return
     record = {"threshold": threshold, "images": count * batch_size, "step": checkpoint.step}
     write_text(pathlib.Path(workdir, RECALIBRATION_FILE), json.dumps(record, indent=2) + "\n")
 

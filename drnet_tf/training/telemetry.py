@@ -30,6 +30,31 @@ class Observation:
     images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
+class Report:
+    """All that a run leaves for its watchers, or nothing.
+
+    Args:
+        first_epoch: from which on the run goes on.
+        writes: whether this process is the one of the run that writes.
+    """
+
+    def __init__(self, workdir: str, first_epoch: int, writes: bool):
+        self.writes = writes
+        if writes:
+            self.log, self.board = EpochLog(workdir, first_epoch), TensorBoard(workdir)
+
+    def epoch(self, row: dict[str, float | int]) -> None:
+        """Adds the numbers of an epoch, of which `step` is the last step."""
+        if self.writes:
+            self.log.append(row)
+            scalars = {name: row[name] for name in row if name not in ("epoch", "step")}
+            self.board.scalars(scalars, int(row["step"]))
+
+    def images(self, maps: dict[str, np.ndarray], step: int) -> None:
+        if self.writes:
+            self.board.images(maps, step)
+
+
 class EpochLog:
     """metrics.csv of a workdir. Rows of epochs that a resumed run does again are replaced."""
 

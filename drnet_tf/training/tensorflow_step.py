@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -10,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from drnet_tf.errors import UserError
 from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.layers.separable_conv import SeparableConvs
 from drnet_tf.models import DRNet
@@ -36,20 +34,6 @@ UNUSED_REWRITES = (
 def make_deterministic() -> None:
     """Makes every operation give the same bits each time, at some cost of speed."""
     tf.config.experimental.enable_op_determinism()
-
-
-def placement(batch_size: int) -> contextlib.AbstractContextManager:
-    """The scope to build a model and its `TrainingStep` in: all GPUs of this machine.
-
-    Raises:
-        UserError: the batch does not divide by their number.
-    """
-    devices = len(tf.config.list_logical_devices("GPU"))
-    if devices < 2:
-        return contextlib.nullcontext()
-    if batch_size % devices:
-        raise UserError(f"batch_size must divide by the {devices} GPUs, not be {batch_size}")
-    return tf.distribute.MirroredStrategy().scope()
 
 
 def compiled(function: Callable) -> Callable:
@@ -91,6 +75,7 @@ class TrainingStep:
                 recipe.learning_rate1,
                 momentum=recipe.momentum,
                 nesterov=recipe.nesterov,
+                # Part of the paths in checkpoints; Keras would number the optimizers of a process.
                 name="sgd",
             )
             self.optimizer.build(model.trainable_variables)
@@ -99,6 +84,8 @@ class TrainingStep:
             for layer in model._flatten_layers():
                 if isinstance(layer, BatchNorm):
                     layer.synchronized = True
+                for draws in layer._seed_generators:
+                    draws.fold = _fold_in_replica
         if not tf.config.list_logical_devices("GPU"):
             for layer in model._flatten_layers():
                 if isinstance(layer, SeparableConvs):
@@ -107,20 +94,26 @@ class TrainingStep:
         # AutoGraph would rewrite all of Keras and make tracing ten times slower.
         self._compiled = tf.function(self._distributed, autograph=False)
 
-    def __call__(self, batch: tuple, values: Hyperparameters) -> dict[str, tf.Tensor]:
-        """Does a step on a batch of the feed; returns the parts of the loss."""
+    def __call__(
+        self, batch: tuple, values: Hyperparameters, stop: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """Does a step on this process's share of a batch of the feed.
+
+        Returns:
+            The parts of the loss, and "stop": more than 0 if any process asked with `stop`.
+        """
         self.optimizer.learning_rate = values.learning_rate
         self.model.temperature.assign(values.temperature)
-        return self._compiled(*self._inputs(batch, values))
+        return self._compiled(*self._inputs(batch, values, stop))
 
     def trace(
         self, batch: tuple, values: Hyperparameters
     ) -> tf.types.experimental.ConcreteFunction:
         """The graph of a step, which a later call does not trace again; no step is done."""
-        return self._compiled.get_concrete_function(*self._inputs(batch, values))
+        return self._compiled.get_concrete_function(*self._inputs(batch, values, False))
 
-    def _inputs(self, batch, values):
-        scalars = (values.resource_weight, values.drop_connection, values.drop_branch)
+    def _inputs(self, batch, values, stop):
+        scalars = (values.resource_weight, values.drop_connection, values.drop_branch, stop)
         batch = tuple(
             self._spread(part) if per_image else tf.convert_to_tensor(part)
             for part, per_image in zip(batch, self.feed.per_image, strict=True)
@@ -130,13 +123,14 @@ class TrainingStep:
     def _spread(self, part):
         """An equal share of a batch for each replica of this process."""
         part = tf.convert_to_tensor(part)
-        replicas = self.strategy.num_replicas_in_sync
-        if replicas == 1:
+        if self.strategy.num_replicas_in_sync == 1:
             return part
+        replicas = len(self.strategy.extended.worker_devices)  # of this process
         share = part.shape[0] // replicas
 
         def of_replica(context):
-            first = context.replica_id_in_sync_group * share
+            # Replicas are numbered over all processes, those of one in a row.
+            first = context.replica_id_in_sync_group % replicas * share
             return part[first : first + share]
 
         return self.strategy.experimental_distribute_values_from_function(of_replica)
@@ -154,8 +148,14 @@ class TrainingStep:
         return {name: reduce(value) for name, value in metrics.items()}
 
     def _replica(self, batch, scalars):
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas > 1:
+            batch = tuple(
+                part if per_image else _fold_in_replica(part)
+                for part, per_image in zip(batch, self.feed.per_image, strict=True)
+            )
         images, labels = self.feed.prepare(self.arrays, *batch)
-        resource_weight, drop_connection, drop_branch = tf.unstack(scalars)
+        resource_weight, drop_connection, drop_branch, stop = tf.unstack(scalars)
         with tf.GradientTape() as tape:
             logits, intermediates = self.model(
                 images,
@@ -179,7 +179,6 @@ class TrainingStep:
             # Without a router, or with all branches of one kind, some weights have no effect.
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        replicas = self.strategy.num_replicas_in_sync
         if replicas > 1:
             # The norm to clip is that of the whole batch's gradient. The optimizer sums over the
             # replicas once more, hence the division, by their number for the mean and again.
@@ -196,7 +195,13 @@ class TrainingStep:
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
         self.optimizer.apply(gradients, variables)
-        return metrics
+        return metrics | {"stop": stop}
+
+
+def _fold_in_replica(seed: tf.Tensor) -> tf.Tensor:
+    """A seed, integer [2], to another one for each replica."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, seed.dtype))
 
 
 def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:

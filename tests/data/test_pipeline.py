@@ -64,6 +64,26 @@ def test_training_batches_are_full_float_pixels_with_labels(few: Dataset, any_pa
     assert max(images.max() for images, _ in found) == 255
 
 
+def test_processes_have_equal_parts_of_every_batch(few: Dataset, any_path) -> None:
+    whole = _train(few, augmentation=PLAIN, skip_batches=1)
+    shares = [_train(few, augmentation=PLAIN, skip_batches=1, share=(i, 2)) for i in (0, 1)]
+    together = [
+        tuple(np.concatenate(part) for part in zip(*batch, strict=True))
+        for batch in zip(*shares, strict=True)
+    ]
+    assert len(whole) == 3
+    assert _equal(together, whole)
+
+
+def test_processes_do_not_augment_in_the_same_way(few: Dataset) -> None:
+    # All images are alike, so that only the augmentation can differ.
+    alike = tf.ones([170, 8, 8, 3], tf.uint8), tf.zeros([170], tf.int32)
+    few = replace(few, decoded={(few.splits["train"], 8): alike})
+    (first, _), *_ = _train(few, share=(0, 2))
+    (second, _), *_ = _train(few, share=(1, 2))
+    assert not np.array_equal(first, second)
+
+
 def test_an_epoch_without_augmentation_is_a_shuffle_of_the_split(few: Dataset, any_path) -> None:
     batches = _train(few, augmentation=PLAIN, batch_size=34)  # 5 * 34 is all 170
     stored = list(evaluation_batches(few, "train", image_size=8, batch_size=63).as_numpy_iterator())

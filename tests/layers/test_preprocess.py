@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drnet_tf.layers.preprocess import Preprocess, from_odd_pixels
+from drnet_tf.layers.preprocess import Preprocess, odd_pixels
 from tests.layers import numpy_cell
 from tests.layers.random_weights import randomize
 
@@ -26,17 +26,17 @@ def test_output_is_relu_pointwise_and_normalization(size, factorized, training):
     np.testing.assert_allclose(output, expected, rtol=2e-3, atol=2e-4)
 
 
-def test_from_odd_pixels_of_an_even_size_on_nothing_is_added():
+def test_odd_pixels_of_an_even_size_are_every_second_one():
     x = _images(6)
-    np.testing.assert_array_equal(from_odd_pixels(x), x[:, 1:, 1:])
+    np.testing.assert_array_equal(odd_pixels(x), x[:, 1::2, 1::2])
 
 
-def test_from_odd_pixels_of_an_odd_size_on_zeros_follow():
+def test_odd_pixels_of_an_odd_size_end_with_zeros():
     x = _images(5)
-    actual = np.asarray(from_odd_pixels(x))
-    assert actual.shape == (2, 5, 5, 3)
-    np.testing.assert_array_equal(actual[:, :4, :4], x[:, 1:, 1:])
-    assert (actual[:, 4] == 0).all() and (actual[:, :, 4] == 0).all()
+    actual = np.asarray(odd_pixels(x))
+    assert actual.shape == (2, 3, 3, 3)
+    np.testing.assert_array_equal(actual[:, :2, :2], x[:, 1::2, 1::2])
+    assert (actual[:, 2] == 0).all() and (actual[:, :, 2] == 0).all()
 
 
 def test_factorized_halves_see_different_pixels():

@@ -44,6 +44,15 @@ def test_skipped_batches_leave_the_others_as_they_are(npz):
         np.testing.assert_array_equal(a, b)
 
 
+def test_processes_have_equal_parts_of_every_batch_and_the_same_seed(npz):
+    whole = list(open_npz(npz).batches(1, 1))
+    parts = [list(open_npz(npz, share=(process, 2)).batches(1, 1)) for process in (0, 1)]
+    for (indices, seed), *shares in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(np.concatenate([share[0] for share in shares]), indices)
+        for _, share_seed in shares:
+            np.testing.assert_array_equal(share_seed, seed)
+
+
 def test_without_augmentation_the_device_gives_the_stored_pixels(npz):
     feed = open_npz(npz)
     ((indices, seed), *_) = feed.batches(0, 0)

@@ -10,9 +10,10 @@ from drnet_tf.architecture import DRNetConfig
 from drnet_tf.cost import expected_resource
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.errors import UserError
-from drnet_tf.train import Settings, train
+from drnet_tf.train import train
 from drnet_tf.training.latency_table import LatencyTable
 from drnet_tf.training.schedules import Recipe
+from drnet_tf.training.settings import Settings
 from drnet_tf.training.telemetry import read_epochs
 from drnet_tf.training.workdir import Run
 

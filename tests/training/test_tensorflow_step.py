@@ -124,12 +124,25 @@ step = case.make_step(model, Recipe(), strategy)
 for _ in range(2):
     metrics = step(case.batch(), case.VALUES)
 np.savez(sys.argv[1], **{v.path: np.asarray(v) for v in model.variables if "seed" not in v.path})
-print(json.dumps({k: float(v) for k, v in metrics.items()}))
+def local(value):
+    return [np.asarray(v).tolist() for v in strategy.experimental_local_results(value)]
+cell = model.cells[0]
+draw = tf.function(
+    lambda: (cell.recalibration.noise.next(), cell.drop_routing.draws.next()), autograph=False
+)
+print(json.dumps({
+    "loss": float(metrics["loss"]),
+    "seeds": [[local(seed) for seed in strategy.run(draw)] for _ in range(2)],
+    "states": local(cell.recalibration.noise.state.value),
+    "stop": [float(step(case.batch(), case.VALUES, stop=stop)["stop"]) for stop in (False, True)],
+}))
 """
 
 
-def test_two_devices_give_the_same_step_as_one(tmp_path):
-    path = tmp_path / "two.npz"
+@pytest.fixture(scope="module")
+def two_devices(tmp_path_factory):
+    """What two devices say, and the file with their weights."""
+    path = tmp_path_factory.mktemp("two devices") / "two.npz"
     result = subprocess.run(
         [sys.executable, "-c", TWO_DEVICES, str(path)],
         cwd=ROOT,
@@ -138,11 +151,15 @@ def test_two_devices_give_the_same_step_as_one(tmp_path):
         timeout=300,
     )
     assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout.splitlines()[-1]), path
+
+
+def test_two_devices_give_the_same_step_as_one(two_devices):
+    both, path = two_devices
     model = tiny_model()
     step = make_step(model, Recipe())
     for _ in range(2):
         metrics = step(batch(), VALUES)
-    both = json.loads(result.stdout.splitlines()[-1])
     assert both["loss"] == pytest.approx(float(metrics["loss"]), rel=1e-4)
     with np.load(path) as values:
         for variable in model.variables:
@@ -155,3 +172,16 @@ def test_two_devices_give_the_same_step_as_one(tmp_path):
                 atol=2e-4,
                 err_msg=variable.path,
             )
+
+
+def test_each_device_draws_numbers_of_its_own_from_one_state(two_devices):
+    said, _ = two_devices
+    # Two draws of two generators on two devices.
+    seeds = {tuple(seed) for draw in said["seeds"] for both in draw for seed in both}
+    assert len(seeds) == 8
+    assert said["states"][0] == said["states"][1]
+
+
+def test_a_step_tells_every_process_that_one_asked_to_stop(two_devices):
+    none, asked = two_devices[0]["stop"]
+    assert none == 0.0 and asked > 0.0

@@ -14,7 +14,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from drnet_tf import command_line, train
+from drnet_tf import command_line, train, training_flags
 from drnet_tf.evaluate import evaluate_trained
 from drnet_tf.training.checkpoints import list_checkpoints
 from drnet_tf.training.telemetry import read_epochs
@@ -163,7 +163,7 @@ def test_evaluation_reports_all_thresholds(finished, tmp_path, data_dir):
 @pytest.fixture(scope="module")
 def defined_flags():
     if "workdir" not in flags.FLAGS:
-        train.define_flags()
+        training_flags.define_flags()
 
 
 def refusal(main, *arguments):

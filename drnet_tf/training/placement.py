@@ -1,0 +1,80 @@
+"""What part of a run a process does, and how the processes of a run agree."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from drnet_tf.errors import Stopped, UserError
+
+#: What --distribution chooses from; `tensorflow_placement` and `jax_placement` say what each does.
+DISTRIBUTIONS = ("auto", "one", "mirrored", "multiworker", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The devices of a run, and the place of this process among those that share it.
+
+    Args:
+        scope: to build the model and its `TrainingStep` in.
+        process: number of this process; 0 is the chief, the only one that writes.
+        processes: how many share the run, each with an equal part of every batch.
+        gather: a whole number below 2^24 to those of all processes; waits for all of them.
+        lost: what is raised where another process has ended.
+    """
+
+    scope: Callable[[], AbstractContextManager] = contextlib.nullcontext
+    process: int = 0
+    processes: int = 1
+    gather: Callable[[int], Sequence[int]] = lambda number: [number]
+    lost: tuple[type[Exception], ...] = ()
+
+    @property
+    def chief(self) -> bool:
+        return self.process == 0
+
+    def agree(self, what: str, value: str) -> None:
+        """Waits until all processes have come here.
+
+        Raises:
+            UserError: they do not all have the same value.
+        """
+        if len(set(self.gather(zlib.crc32(value.encode()) & 0xFFFFFF))) > 1:
+            raise UserError(f"the {self.processes} processes of this run differ in {what}")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """For what the processes do in step; none leaves it before the others.
+
+        Raises:
+            UserError: another process has ended, or cannot be reached.
+        """
+        try:
+            try:
+                yield
+            except Stopped:
+                self.gather(0)  # the chief may still be writing
+                raise
+            self.gather(0)
+        except self.lost as error:
+            line = (str(error).strip().splitlines() or [""])[-1]
+            raise UserError(
+                "this process cannot go on with the others of the run; start all of them again by "
+                f"the same commands ({line[:200]})"
+            ) from error
+
+
+#: One process, on the device that the backend takes by itself.
+ALONE = Placement()
+
+
+def check_batch_size(batch_size: int, devices: int) -> None:
+    """
+    Raises:
+        UserError: the devices cannot have equal parts of a batch.
+    """
+    if batch_size % devices:
+        raise UserError(f"batch_size must divide by the {devices} devices, not be {batch_size}")

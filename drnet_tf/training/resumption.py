@@ -1,0 +1,79 @@
+"""Whether a workdir holds the run that a command describes, which then goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from drnet_tf.errors import UserError
+from drnet_tf.training.checkpoints import latest_checkpoint, list_checkpoints
+from drnet_tf.training.latency_table import LATENCIES
+from drnet_tf.training.placement import Placement
+from drnet_tf.training.schedules import Recipe
+from drnet_tf.training.settings import Settings
+from drnet_tf.training.workdir import RUN_FILE, Run
+
+#: Settings that may differ when a run goes on: they do not change what it computes.
+FREE_SETTINGS = (
+    "data_dir",
+    "checkpoint_minutes",
+    "distribution",
+    "latency_table",
+    "validate_epochs",
+)
+
+
+def holds_run(workdir: str, run: Run) -> bool:
+    """Whether the workdir holds this run already.
+
+    Raises:
+        UserError: it holds another one, or is no folder.
+    """
+    if not pathlib.Path(workdir, RUN_FILE).exists():
+        if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
+            raise UserError(f"--workdir={workdir} is a file; name a folder")
+        if list_checkpoints(workdir):
+            raise UserError(f"{workdir} has checkpoints but no {RUN_FILE} that says of what")
+        return False
+    old = Run.load(workdir)
+    # What the workdir does not name came later than it, and was not done then.
+    unnamed = dataclasses.asdict(Recipe()) | dataclasses.asdict(Settings())
+    before, now = unnamed | _flat(old), _flat(run)
+    differing = [name for name in now if before.get(name) != now[name]]
+    if differing:
+        name = differing[0]
+        if name == LATENCIES and LATENCIES in before:
+            raise UserError(
+                f"{workdir} holds a run with another table of latencies; leave out "
+                "--latency_table to go on with its own, or use another folder to begin anew"
+            )
+        raise UserError(
+            f"{workdir} holds another run: its {name} is {before.get(name)}, not {now[name]}; "
+            "use its settings to go on, or another folder to begin anew"
+        )
+    return True
+
+
+def check_others(workdir: str, run: Run, placement: Placement) -> None:
+    """Waits for the processes that share the run.
+
+    Raises:
+        UserError: they were told to do another one, or do not see the same files.
+    """
+    placement.agree("what they train", json.dumps(_flat(run)))
+    if not holds_run(workdir, run):
+        raise UserError(f"--workdir={workdir} must be one folder that all processes of the run see")
+    path = latest_checkpoint(workdir)
+    placement.agree(f"the checkpoints that they see in {workdir}", path.name if path else "")
+
+
+def _flat(run: Run) -> dict[str, Any]:
+    values = {"model": run.model, "dataset": run.dataset, **run.config.to_dict(), **run.settings}
+    # As JSON has it: tuples come back as lists.
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if name not in FREE_SETTINGS
+    }
