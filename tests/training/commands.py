@@ -18,7 +18,8 @@ def only_flags_of(module):
     others = {
         name: values[name]
         for name in list(values)
-        if (values.find_module_defining_flag(name) or "").split(".")[0] in OURS
+        # None: put back by this function before.
+        if (values.find_module_defining_flag(name) or OURS[0]).split(".")[0] in OURS
     }
     for name in others:
         delattr(values, name)
