@@ -69,9 +69,10 @@ class Preprocess(keras.layers.Layer):
 def odd_pixels(x):
     """x[:, 1::2, 1::2], with a row and column of zeros where the size is odd."""
     height, width = x.shape[1:3]
-    if height % 2 or width % 2:
-        x = ops.pad(x, [[0, 0], [0, height % 2], [0, width % 2], [0, 0]])
-    return subsample(x[:, 1:, 1:, :], 2)
+    # One more row and column before all others make the odd pixels even ones. Padding comes first
+    # because its gradient is fast.
+    x = ops.pad(x, [[0, 0], [1, height % 2], [1, width % 2], [0, 0]])
+    return subsample(x, 2)[:, 1:, 1:, :]
 
 
 def cost(channels_in: int, channels: int, size_in: int, factorized: bool) -> Cost:

@@ -1,18 +1,16 @@
 """Depthwise convolution on TensorFlow with gradients that are fast on a CPU.
 
 The function is TensorFlow's own. But oneDNN takes many times longer, per multiply-accumulate, for
-the gradient of a kernel larger than 3 x 3 than of a smaller one, and longer for the gradient of the
-image than for a forward pass of the same shape.
+the gradient of a kernel of more than three columns than of one with fewer, and longer for the
+gradient of the image than for a forward pass of the same shape.
 """
 
 from __future__ import annotations
 
-import functools
-
 import tensorflow as tf
 
-#: The largest kernel, in one dimension, whose gradient is fast.
-FAST_SIZE = 3
+#: The most columns of a kernel whose gradient is fast; how many rows it has makes no difference.
+FAST_COLUMNS = 3
 
 
 def depthwise_conv(x, kernel, stride: int):
@@ -43,41 +41,29 @@ def _with_fast_gradients(x, kernel):
 
 
 def _kernel_gradient(x, kernel, upstream):
-    size = kernel.shape[0]
-    backprop = functools.partial(
-        tf.raw_ops.DepthwiseConv2dNativeBackpropFilter,
+    size, _, channels, multiplier = kernel.shape
+    if size != 2 * FAST_COLUMNS - 1:
+        return _backprop(x, kernel.shape, upstream, "SAME")
+    # The left and the right columns of the kernel, which share the middle one: each half sees the
+    # image as if it alone were the kernel, with padding on its own side only.
+    edge = size // 2
+    left, right = (
+        _backprop(
+            tf.pad(x, [[0, 0], [edge, edge], sides, [0, 0]]),
+            [size, FAST_COLUMNS, channels, multiplier],
+            upstream,
+            "VALID",
+        )
+        for sides in ([edge, 0], [0, edge])
+    )
+    return tf.concat([left, right[:, 1:]], axis=1)
+
+
+def _backprop(x, kernel_shape, upstream, padding):
+    return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+        input=x,
+        filter_sizes=kernel_shape,
         out_backprop=upstream,
         strides=[1, 1, 1, 1],
+        padding=padding,
     )
-    if size <= FAST_SIZE:
-        return backprop(input=x, filter_sizes=kernel.shape, padding="SAME")
-    # A large kernel's gradient is made of those of small kernels that read the image shifted.
-    _, height, width, _ = upstream.shape
-    before = size // 2
-    padded = tf.pad(x, [[0, 0], [before, before], [before, before], [0, 0]])
-    return tf.concat(
-        [
-            tf.concat(
-                [
-                    backprop(
-                        input=tf.slice(
-                            padded,
-                            [0, i, j, 0],
-                            [-1, height + rows - 1, width + columns - 1, -1],
-                        ),
-                        filter_sizes=[rows, columns, *kernel.shape[2:]],
-                        padding="VALID",
-                    )
-                    for j, columns in _parts(size)
-                ],
-                axis=1,
-            )
-            for i, rows in _parts(size)
-        ],
-        axis=0,
-    )
-
-
-def _parts(size: int) -> list[tuple[int, int]]:
-    """Begin and length of the parts of at most `FAST_SIZE` that a length divides into."""
-    return [(begin, min(FAST_SIZE, size - begin)) for begin in range(0, size, FAST_SIZE)]
