@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from drnet_tf.architecture import half
+from drnet_tf.layers.average_pool import average_pool
 from drnet_tf.layers.subsampling import subsample
 
 
@@ -31,6 +32,8 @@ class Pool:
     size: int
 
     def apply(self, x, stride: int):
+        if self.kind == "average" and stride == 1:
+            return average_pool(x, self.size)
         pool = {"max": ops.max_pool, "average": ops.average_pool}[self.kind]
         return pool(x, self.size, stride, padding="same")
 
