@@ -29,16 +29,15 @@ def make_step(settings: dict[str, Any]) -> tuple[Callable, Callable]:
     use_cores(settings["threads"])
     # Here: the frameworks count the cores when they are loaded.
     import keras
-    import tensorflow as tf
 
     from benchmarks.workload import middle_of_stage_2, synthetic_batches
     from drnet_tf.models import build_model
     from drnet_tf.training.objective import Resource
     from drnet_tf.training.schedules import Recipe
     from drnet_tf.training.tensorflow_step import TrainingStep
+    from drnet_tf.training.tensorflow_threads import use_threads
 
-    tf.config.threading.set_intra_op_parallelism_threads(settings["threads"])
-    tf.config.threading.set_inter_op_parallelism_threads(settings["threads"])
+    use_threads(settings["threads"])
     keras.utils.set_random_seed(0)
     model = build_model(settings["model"], seed=0)
     recipe = Recipe(batch_size=settings["batch_size"])

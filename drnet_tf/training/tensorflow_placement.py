@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from drnet_tf.errors import UserError
 from drnet_tf.training.placement import ALONE, Placement, check_batch_size
+from drnet_tf.training.tensorflow_threads import use_threads
 
 # What a collective operation raises where a process does not answer any more.
 _LOST = (
@@ -43,6 +44,8 @@ def place(distribution: str, batch_size: int) -> Placement:
         UserError: the devices are not there, or the batch does not divide by their number.
     """
     workers, worker = _workers()
+    if not tf.config.list_physical_devices("GPU"):
+        use_threads(len(os.sched_getaffinity(0)))
     if distribution == "auto":
         distribution = _found(workers)
     if distribution == "one":
