@@ -21,6 +21,7 @@ from drnet_tf.training.placement import DISTRIBUTIONS
 from drnet_tf.training.recipes import RECIPES
 from drnet_tf.training.schedules import LEARNING_RATES, Recipe
 from drnet_tf.training.settings import Settings
+from drnet_tf.training.workdir import Run
 
 NONE = "none"  # so that a command can take back what its flagfile or recipe says
 
@@ -132,3 +133,32 @@ def config_from_flags() -> DRNetConfig:
         return model_config(values.model, **changes)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def command_of(run: Run) -> str:
+    """The command that begins a run, in flags that differ from their defaults alone.
+
+    Where the data lies on a machine says nothing about the run: `--data_dir=DIR` stands for it.
+    """
+    given = {"model": run.model, "dataset": run.dataset}
+    config, registered = run.config.to_dict(), model_config(run.model).to_dict()
+    changed = [
+        name for name in (*_ARCHITECTURE_FLAGS, "branches") if config[name] != registered[name]
+    ]
+    given |= {name: config[name] for name in changed}
+    for description in (Recipe, Augmentation, Settings):
+        for field in dataclasses.fields(description):
+            value = run.settings.get(field.name, field.default)
+            if field.name not in _NOT_FLAGS and value != field.default:
+                given[field.name] = value
+    if "data_dir" in given:
+        given["data_dir"] = "DIR"
+    return " ".join(["python -m drnet_tf.train", *map(_as_flag, given, given.values())])
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
+    return f"--{name}={value}"
