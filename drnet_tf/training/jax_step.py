@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -45,7 +46,12 @@ class TrainingStep:
     def __init__(self, model: DRNet, recipe: Recipe, resource: Resource, feed: Feed):
         self.model = model
         self.recipe = recipe
-        self.resource = resource
+        self._objective = functools.partial(
+            objective,
+            resource=resource,
+            auxiliary_weight=recipe.auxiliary_weight,
+            label_smoothing=recipe.label_smoothing,
+        )
         self.feed = feed
         self._split, self._whole = _shardings()
         # Arguments of the compiled step: as constants in it they would be compiled in.
@@ -140,14 +146,8 @@ class TrainingStep:
                 branch_rate=drop_branch,
                 training=True,
             )
-            loss, metrics = objective(
-                logits,
-                intermediates,
-                labels,
-                self.resource,
-                resource_weight,
-                self.recipe.auxiliary_weight,
-                self.recipe.label_smoothing,
+            loss, metrics = self._objective(
+                logits, intermediates, labels, resource_weight=resource_weight
             )
             return loss, (metrics, updated)
 

@@ -66,7 +66,12 @@ class TrainingStep:
     ):
         self.model = model
         self.recipe = recipe
-        self.resource = resource
+        self._objective = functools.partial(
+            objective,
+            resource=resource,
+            auxiliary_weight=recipe.auxiliary_weight,
+            label_smoothing=recipe.label_smoothing,
+        )
         self.feed = feed
         self.arrays = tuple(tf.constant(array) for array in feed.arrays)
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -163,14 +168,8 @@ class TrainingStep:
                 branch_rate=drop_branch,
                 training=True,
             )
-            loss, metrics = objective(
-                logits,
-                intermediates,
-                labels,
-                self.resource,
-                resource_weight,
-                self.recipe.auxiliary_weight,
-                self.recipe.label_smoothing,
+            loss, metrics = self._objective(
+                logits, intermediates, labels, resource_weight=resource_weight
             )
         variables = self.model.trainable_variables
         gradients = tape.gradient(
