@@ -118,6 +118,20 @@ def read_description(export_dir: pathlib.Path | str) -> dict[str, Any]:
     return values
 
 
+def default_threshold(export_dir: pathlib.Path | str) -> float:
+    """T of the SavedModel's signatures that take none.
+
+    Raises:
+        UserError: the folder is no export, or one of an earlier version, without such signatures.
+    """
+    try:
+        return read_description(export_dir)["serving"]["default_threshold"]
+    except KeyError as error:
+        raise UserError(
+            f"{export_dir} was made by an earlier version: export the model again"
+        ) from error
+
+
 def check_files(export_dir: pathlib.Path | str) -> None:
     """Compares every file of an export with its checksum.
 

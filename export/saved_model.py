@@ -19,7 +19,8 @@ from export.weights import Network
 WITH_THRESHOLD = "classify_with_threshold"
 UINT8 = "classify_uint8"
 ENCODED = "classify_encoded"
-SIGNATURES = (SIGNATURE, WITH_THRESHOLD, UINT8, ENCODED)
+WITHOUT_THRESHOLD = (SIGNATURE, UINT8, ENCODED)
+SIGNATURES = (*WITHOUT_THRESHOLD, WITH_THRESHOLD)
 
 
 @dataclasses.dataclass(frozen=True)
