@@ -145,20 +145,21 @@ def verify(
     images = np.asarray(images, np.float32)
     saved_model = SavedModelRunner(artifacts.saved_model_path(export_dir))
     tflite = TFLiteRunner(Path(export_dir, artifacts.TFLITE_FILE))
-    runtimes = {
+    runtimes: dict[str, Callable[[float], Outputs]] = {
         SAVED_MODEL: lambda threshold: _in_batches(
             lambda batch: saved_model.run(batch, threshold), images
         ),
         TFLITE: lambda threshold: tflite.run_all(images, threshold),
     }
-    # Image files and uint8 hold whole numbers only; those of a data set are.
+    # Image files and uint8 hold whole numbers only; the pixels of a data set are whole.
     whole_numbers = np.round(np.clip(images, 0, 255))
-    signatures = {
-        name: lambda _, name=name: _in_batches(
-            lambda batch: saved_model.run_default(name, batch), whole_numbers
+
+    def at_default(signature: str) -> Callable[[float], Outputs]:
+        return lambda _: _in_batches(
+            lambda batch: saved_model.run_default(signature, batch), whole_numbers
         )
-        for name in WITHOUT_THRESHOLD
-    }
+
+    signatures = {name: at_default(name) for name in WITHOUT_THRESHOLD}
     cases = [(threshold, images, runtimes) for threshold in thresholds]
     cases.append((default_threshold, whole_numbers, signatures))
     keras_model = _KerasRunner(trained.model)
@@ -262,7 +263,9 @@ def report_table(report: VerifyReport) -> rich.table.Table:
     """The report with a line for each comparison."""
     table = rich.table.Table(title="against the Keras model", title_justify="left")
     for name in ("T", "model", "images", "compared", "borderline", "flipped", "logits", ""):
-        table.add_column(name, justify="left" if name in ("model", "") else "right")
+        # Names of signatures go on in a second line where the terminal is narrow.
+        justify = "left" if name in ("model", "") else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     for row in report.comparisons:
         table.add_row(
             f"{row.threshold:g}",

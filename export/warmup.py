@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message_factory
 
 #: In the folder of a version; the name is TF Serving's.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -79,7 +79,7 @@ def _messages() -> descriptor_pool.DescriptorPool:
         descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
         descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
     )
-    fields = {
+    fields: dict[str, list[tuple[str, int, str | None]]] = {
         "PredictionLog": [("predict_log", 6, "PredictLog")],
         "PredictLog": [("request", 1, "PredictRequest")],
         "PredictRequest": [("model_spec", 1, "ModelSpec"), ("inputs", 2, "Input")],
@@ -104,7 +104,7 @@ def _messages() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def _with_dependencies(file) -> list:
+def _with_dependencies(file: descriptor.FileDescriptor) -> list[descriptor.FileDescriptor]:
     """A file of messages behind those that it depends on."""
     found = {f.name: f for needed in file.dependencies for f in _with_dependencies(needed)}
     return [*found.values(), file]
