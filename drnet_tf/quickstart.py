@@ -58,7 +58,7 @@ def main() -> None:
     dataset = open_run_images(trained.run, data_dir)
     images = first_images(dataset, "test", VERIFIED_IMAGES)
     with console.status("Reading the weights") as status:
-        convert(trained, dataset.class_names, export_dir, status.update)
+        convert(trained, dataset.class_names, export_dir, status.update, whole=dataset.whole)
     with ProgressBar("verifying") as progress:
         report = verify(trained, export_dir, images, THRESHOLDS, progress.update)
     for line in report.summary:

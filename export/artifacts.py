@@ -2,6 +2,7 @@
 
 model.tflite     classifies one image and skips the branches that it does not need
 saved_model/1/   classifies batches, for TF Serving
+models.config    for TF Serving, as is batching.config; see export/tf_serving.py
 labels.txt       the class names, one a line
 model.json       where the model comes from, what it takes and gives, what its branches cost
 """
@@ -23,6 +24,8 @@ TFLITE_FILE = "model.tflite"
 SAVED_MODEL = "saved_model"
 SAVED_MODEL_VERSION = "1"
 LABELS_FILE = "labels.txt"
+MODELS_CONFIG = "models.config"
+BATCHING_CONFIG = "batching.config"
 DESCRIPTION_FILE = "model.json"
 FORMAT = "drnet-tf export"
 FORMAT_VERSION = 1
@@ -34,12 +37,17 @@ def saved_model_path(export_dir: pathlib.Path | str) -> pathlib.Path:
 
 
 def describe(
-    trained: Trained, class_names: Sequence[str], folder: pathlib.Path, operators: dict[str, int]
+    trained: Trained,
+    class_names: Sequence[str],
+    folder: pathlib.Path,
+    operators: dict[str, int],
+    serving: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of model.json for an export whose other files are in `folder`.
 
     Args:
         operators: how often each operator occurs in the .tflite.
+        serving: what the signatures of the SavedModel do.
     """
     config, cost = trained.model.config, trained.model.cost
     return {
@@ -62,6 +70,7 @@ def describe(
             },
         },
         "class_names": list(class_names),
+        "serving": serving,
         "branch_names": list(config.branches),
         "gated_branches": list(gated_branches(config)),
         "cells": config.cells,
@@ -107,6 +116,20 @@ def read_description(export_dir: pathlib.Path | str) -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{path} does not describe an export of drnet-tf")
     return values
+
+
+def default_threshold(export_dir: pathlib.Path | str) -> float:
+    """T of the SavedModel's signatures that take none.
+
+    Raises:
+        UserError: the folder is no export, or one of an earlier version, without such signatures.
+    """
+    try:
+        return read_description(export_dir)["serving"]["default_threshold"]
+    except KeyError as error:
+        raise UserError(
+            f"{export_dir} was made by an earlier version: export the model again"
+        ) from error
 
 
 def check_files(export_dir: pathlib.Path | str) -> None:

@@ -2,14 +2,15 @@
 
     python -m export.convert --workdir=runs/digits --output=exported/digits
 
-writes exported/digits/model.tflite, saved_model/1/, labels.txt and model.json; see
-export/artifacts.py. What is there afterwards is whole, or as it was before.
+writes exported/digits/model.tflite, saved_model/1/, labels.txt, model.json and what TF Serving is
+configured with; see export/artifacts.py. What is there afterwards is whole, or as it was before.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -23,8 +24,9 @@ from drnet_tf.writing import replacing
 from export import artifacts
 from export.inspection import count_operators, not_builtin
 from export.run_data import open_run_images, require_tensorflow
-from export.saved_model import write_saved_model
+from export.saved_model import SIGNATURES, Serving, write_saved_model
 from export.structure import ROUTED
+from export.tf_serving import write_serving_files
 from export.tflite import to_tflite
 from export.weights import Network, read_weights
 
@@ -51,6 +53,9 @@ def convert(
     class_names: Sequence[str],
     output: pathlib.Path | str,
     announce: Callable[[str], None] = lambda step: None,
+    *,
+    default_threshold: float = Serving.default_threshold,
+    whole: bool = Serving.whole,
 ) -> ExportResult:
     """Writes the export of a model.
 
@@ -59,10 +64,13 @@ def convert(
         class_names: one for each class, in order.
         output: folder to write; an older export there is replaced.
         announce: called with what is being done.
+        default_threshold: T of the SavedModel's signatures that take none.
+        whole: whether evaluation resizes the images of the data set whole: images that a server
+            gets as JPEG or PNG are brought to the model's size in the same way.
 
     Raises:
-        UserError: `output` holds something else, there are too few or too many names, or a branch
-            of one's own does not convert.
+        UserError: `output` holds something else, there are too few or too many names, the default
+            threshold is no number, or a branch of one's own does not convert.
     """
     config = trained.model.config
     artifacts.check_replaceable(output)
@@ -71,16 +79,29 @@ def convert(
         raise UserError(f"the model has {config.classes} classes, not {len(class_names)}")
     if any("\n" in name or not name.strip() for name in class_names):
         raise UserError("a class name is empty or has a line break in it")
+    check_threshold(default_threshold)
     network = read_weights(trained.model)
+    serving = Serving(class_names, default_threshold, whole)
     with replacing(output) as folder:
         folder.mkdir()
         announce(f"Converting to {artifacts.TFLITE_FILE}")
         model, operators = _routed_tflite(network)
         (folder / artifacts.TFLITE_FILE).write_bytes(model)
         announce(f"Writing {artifacts.SAVED_MODEL}")
-        write_saved_model(network, artifacts.saved_model_path(folder))
+        write_saved_model(network, serving, artifacts.saved_model_path(folder))
+        write_serving_files(folder, config.image_size)
         (folder / artifacts.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
-        description = artifacts.describe(trained, class_names, folder, operators)
+        description = artifacts.describe(
+            trained,
+            class_names,
+            folder,
+            operators,
+            {
+                "default_threshold": default_threshold,
+                "encoded_images": "whole" if whole else "centre crop",
+                "signatures": list(SIGNATURES),
+            },
+        )
         text = json.dumps(description, indent=1) + "\n"
         (folder / artifacts.DESCRIPTION_FILE).write_text(text)
     return ExportResult(pathlib.Path(output), len(model), operators, description)
@@ -104,6 +125,14 @@ def _routed_tflite(network: Network) -> tuple[bytes, dict[str, int]]:
     return model, dict(operators)
 
 
+def check_threshold(threshold: float) -> None:
+    """Raises:
+    UserError: it is not a number.
+    """
+    if math.isnan(threshold):
+        raise UserError("the default threshold must be a number, customarily from 0 to 1, not NaN")
+
+
 def read_labels(path: str) -> list[str]:
     """The lines of a text file."""
     try:
@@ -118,6 +147,11 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder to write.")
     flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
     flags.DEFINE_string("labels", None, "File with a class name a line, instead of the data set's.")
+    flags.DEFINE_float(
+        "default_threshold",
+        Serving.default_threshold,
+        "T of the SavedModel's signatures that take none; 1 runs all branches.",
+    )
 
 
 def main() -> None:
@@ -126,14 +160,26 @@ def main() -> None:
         raise UserError("needed are --workdir, a training run, and --output, the folder to write")
     # Before the model is loaded, which takes longer.
     artifacts.check_replaceable(values.output)
+    check_threshold(values.default_threshold)
     require_tensorflow()
     class_names = read_labels(values.labels) if values.labels else None
     trained = load_trained(values.workdir)
     if class_names is None:
-        class_names = list(open_run_images(trained.run, values.data_dir).class_names)
+        dataset = open_run_images(trained.run, values.data_dir)
+        class_names, whole = list(dataset.class_names), dataset.whole
+    else:
+        # Without the data set: who trains on random crops evaluates on the central one.
+        whole = not trained.run.settings.get("random_resized_crop", False)
     console = rich.console.Console()
     with console.status("Reading the weights") as status:
-        result = convert(trained, class_names, values.output, status.update)
+        result = convert(
+            trained,
+            class_names,
+            values.output,
+            status.update,
+            default_threshold=values.default_threshold,
+            whole=whole,
+        )
     console.print(
         f"{result.folder}: {artifacts.TFLITE_FILE} of {result.tflite_bytes / 1e6:.2f} MB with "
         f"{result.operators.get('IF', 0)} branches that it can skip, {artifacts.SAVED_MODEL}, "

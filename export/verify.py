@@ -3,8 +3,9 @@
     python -m export.verify --workdir=runs/digits --export_dir=exported/digits
 
 runs the Keras model, the SavedModel (both in batches) and the .tflite (image by image) on test
-images and several thresholds. Selected branches must be identical, logits and probabilities close,
-and the FLOPs that an export reports those of its selection in the cost table.
+images and several thresholds, and the SavedModel's other signatures at its default one. Selected
+branches must be identical, logits and probabilities close, and the FLOPs that an export reports
+those of its selection in the cost table.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from drnet_tf.training.workdir import Trained, load_trained
 from export import artifacts
 from export.borderline import borderline
 from export.run_data import open_run_images, require_tensorflow
-from export.saved_model import SavedModelRunner
+from export.saved_model import WITHOUT_THRESHOLD, SavedModelRunner
 from export.tflite import Outputs, TFLiteRunner
 
 #: Largest difference of a logit, relative to the largest logit of the image, or of a probability.
@@ -44,7 +45,7 @@ class Comparison:
     """One exported model against Keras at one threshold.
 
     Args:
-        runtime: "SavedModel" or ".tflite".
+        runtime: "SavedModel", ".tflite", or a signature of the SavedModel.
         threshold: T.
         images: how many were classified.
         compared: on how many all was compared strictly: all but those with a flip.
@@ -105,7 +106,7 @@ class VerifyReport:
         if not self.ok:
             return self.differences
         first = self.comparisons[0]
-        thresholds = len({comparison.threshold for comparison in self.comparisons})
+        thresholds = sum(comparison.runtime == TFLITE for comparison in self.comparisons)
         error = max(comparison.logits_error for comparison in self.comparisons)
         hanging = sum(comparison.borderline for comparison in self.comparisons)
         flipped = sum(comparison.flipped for comparison in self.comparisons)
@@ -133,6 +134,7 @@ def verify(
     Raises:
         UserError: the files are not those of an export of this model, or the images do not fit.
     """
+    default_threshold = artifacts.default_threshold(export_dir)
     artifacts.check_files(export_dir)
     artifacts.check_source(export_dir, trained)
     size = trained.model.config.image_size
@@ -143,22 +145,33 @@ def verify(
     images = np.asarray(images, np.float32)
     saved_model = SavedModelRunner(artifacts.saved_model_path(export_dir))
     tflite = TFLiteRunner(Path(export_dir, artifacts.TFLITE_FILE))
-    runtimes = {
+    runtimes: dict[str, Callable[[float], Outputs]] = {
         SAVED_MODEL: lambda threshold: _in_batches(
             lambda batch: saved_model.run(batch, threshold), images
         ),
         TFLITE: lambda threshold: tflite.run_all(images, threshold),
     }
+    # Image files and uint8 hold whole numbers only; the pixels of a data set are whole.
+    whole_numbers = np.round(np.clip(images, 0, 255))
+
+    def at_default(signature: str) -> Callable[[float], Outputs]:
+        return lambda _: _in_batches(
+            lambda batch: saved_model.run_default(signature, batch), whole_numbers
+        )
+
+    signatures = {name: at_default(name) for name in WITHOUT_THRESHOLD}
+    cases = [(threshold, images, runtimes) for threshold in thresholds]
+    cases.append((default_threshold, whole_numbers, signatures))
     keras_model = _KerasRunner(trained.model)
     comparisons = []
-    for threshold in thresholds:
-        expected, recalibrated = keras_model.run_all(images, threshold)
+    for threshold, pixels, runners in cases:
+        expected, recalibrated = keras_model.run_all(pixels, threshold)
         close = borderline(recalibrated, threshold)
-        for name, run in runtimes.items():
+        for name, run in runners.items():
             comparisons.append(
                 compare(name, threshold, expected, run(threshold), close, trained.model.cost)
             )
-            progress(len(comparisons), len(runtimes) * len(thresholds))
+            progress(len(comparisons), sum(len(runners) for _, _, runners in cases))
     return VerifyReport(tuple(comparisons))
 
 
@@ -250,7 +263,9 @@ def report_table(report: VerifyReport) -> rich.table.Table:
     """The report with a line for each comparison."""
     table = rich.table.Table(title="against the Keras model", title_justify="left")
     for name in ("T", "model", "images", "compared", "borderline", "flipped", "logits", ""):
-        table.add_column(name, justify="left" if name in ("model", "") else "right")
+        # Names of signatures go on in a second line where the terminal is narrow.
+        justify = "left" if name in ("model", "") else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     for row in report.comparisons:
         table.add_row(
             f"{row.threshold:g}",

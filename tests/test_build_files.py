@@ -19,7 +19,9 @@ DISTRIBUTIONS = {
     "absl": "absl-py",
     "google.protobuf": "protobuf",
     "PIL": "pillow",
+    "grpc": "grpcio",
     "sklearn": "scikit-learn",
+    "tensorflow_serving": "tensorflow-serving-api",
     "yaml": "pyyaml",
 }
 

@@ -27,11 +27,30 @@ def whole_or_centre(image: tf.Tensor, image_size: int) -> tf.Tensor:
     Returns:
       uint8 [image_size, image_size, 3].
     """
-    height, width, _ = image.shape
-    if height is not None and height == width:
+    if resizes_whole(image.shape):
         return _resize(image, [image_size, image_size])
+    return centre(image, image_size, whole=False)
+
+
+def resizes_whole(shape: tuple[int | None, ...] | tf.TensorShape) -> bool:
+    """Whether `whole_or_centre` crops nothing off images of this shape, [height, width, 3]."""
+    height, width, _ = shape
+    return height is not None and height == width
+
+
+def centre(image: tf.Tensor, image_size: int, *, whole: bool) -> tf.Tensor:
+    """Resizes an image [height, width, 3] of any shape by its short side and crops the centre.
+
+    Args:
+      whole: resize until the short side is image_size, which leaves a square image whole;
+        otherwise until it is image_size / 0.875.
+
+    Returns:
+      uint8 [image_size, image_size, 3].
+    """
     size = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = image_size * _SHORT_SIDE_OVER_CROP / tf.reduce_min(size)
+    short_side = image_size if whole else image_size * _SHORT_SIDE_OVER_CROP
+    scale = short_side / tf.reduce_min(size)
     # The short side must not round to less than the crop.
     resized_size = tf.maximum(tf.cast(tf.round(size * scale), tf.int32), image_size)
     resized = _resize(image, resized_size)

@@ -18,9 +18,11 @@ class EvaluationImages(Protocol):
 
     Attributes:
         class_names: by label.
+        whole: whether stored images are resized whole; otherwise their centre is cropped.
     """
 
     class_names: tuple[str, ...]
+    whole: bool
 
     def has(self, split: str) -> bool:
         """Whether there is such a split that was not trained on."""
@@ -68,9 +70,12 @@ def first_images(images: EvaluationImages, split: str, count: int) -> np.ndarray
 
 class _DatasetImages:
     def __init__(self, dataset, image_size: int):
+        from drnet_tf.data.decoding import resizes_whole
+
         self.dataset = dataset
         self.image_size = image_size
         self.class_names = tuple(dataset.class_names)
+        self.whole = resizes_whole(dataset.image_shape)
 
     def has(self, split):
         return self.dataset.splits.get(split) is not None
@@ -96,6 +101,7 @@ class _ArrayImages:
             )
         self.dataset = dataset
         self.class_names = dataset.class_names
+        self.whole = True
         self.unavailable = ("validation",) if train_on_validation else ()
 
     def has(self, split):

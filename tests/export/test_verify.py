@@ -1,6 +1,7 @@
 """The check of an export finds what is wrong, and nothing else."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -20,7 +21,9 @@ def copy(exported, tmp_path):
 def test_export_of_the_model_passes(exported, images):
     report = verify(exported.trained, exported.folder, images, (0.0, 0.5, 1.0))
     assert report.ok, report.differences
-    assert len(report.comparisons) == 6
+    assert len(report.comparisons) == 3 * 2 + 3
+    at_default = {row.runtime for row in report.comparisons if row.threshold == 0.8}
+    assert at_default == {"serving_default", "classify_uint8", "classify_encoded"}
     assert all(comparison.compared == len(images) for comparison in report.comparisons)
 
 
@@ -29,6 +32,14 @@ def test_tampered_file_is_refused(exported, images, copy):
     content[-1] ^= 1
     (copy / "model.tflite").write_bytes(bytes(content))
     with pytest.raises(UserError, match="sha256"):
+        verify(exported.trained, copy, images, (0.5,))
+
+
+def test_export_of_an_earlier_version_is_refused(exported, images, copy):
+    description = json.loads((copy / "model.json").read_text())
+    del description["serving"]
+    (copy / "model.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match="earlier version: export the model again"):
         verify(exported.trained, copy, images, (0.5,))
 
 
