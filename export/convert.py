@@ -3,7 +3,8 @@
     python -m export.convert --workdir=runs/digits --output=exported/digits
 
 writes exported/digits/model.tflite, saved_model/1/, labels.txt and model.json; see
-export/artifacts.py. What is there afterwards is whole, or as it was before.
+export/artifacts.py. What is there afterwards is whole, or as it was before. With --quantization
+it goes on with what export/quantize.py does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import replacing
 from export import artifacts
 from export.inspection import count_operators, not_builtin
+from export.quantize import define_quantization_flags, parse_quantizations, quantize_from_flags
 from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import write_saved_model
 from export.structure import ROUTED
@@ -118,10 +120,12 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder to write.")
     flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
     flags.DEFINE_string("labels", None, "File with a class name a line, instead of the data set's.")
+    define_quantization_flags("none")
 
 
 def main() -> None:
     values = flags.FLAGS
+    quantizations = parse_quantizations(values.quantization)
     if not values.workdir or not values.output:
         raise UserError("needed are --workdir, a training run, and --output, the folder to write")
     # Before the model is loaded, which takes longer.
@@ -141,6 +145,8 @@ def main() -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if quantizations:
+        quantize_from_flags(trained, values.output, quantizations, values.data_dir)
 
 
 if __name__ == "__main__":
