@@ -23,6 +23,7 @@ import io
 import json
 import pathlib
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -172,8 +173,9 @@ def _quantizer(model: bytes):
 
 
 def _quantized(quantizer, ranges=None) -> bytes:
-    # It shows bars of its own, of work that takes less than a second.
-    with contextlib.redirect_stderr(io.StringIO()):
+    # It shows bars of its own, of work that takes less than a second, and a warning.
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
 
