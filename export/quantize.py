@@ -38,6 +38,7 @@ from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import replacing
 from export import artifacts
 from export.calibration import THRESHOLDS, tensor_ranges
+from export.packing import pack
 from export.run_data import open_run_images, require_tensorflow
 from export.structure import ROUTED
 from export.tflite import to_tflite
@@ -129,23 +130,22 @@ def quantize(
     artifacts.check_files(export_dir)
     artifacts.check_source(export_dir, trained)
     size = trained.model.config.image_size
-    if INT8 in quantizations and (
-        np.ndim(images) != 4 or np.shape(images)[1:] != (size, size, 3) or not len(images)
-    ):
+    pixels = np.zeros(0, np.float32) if images is None else np.asarray(images, np.float32)
+    if INT8 in quantizations and (pixels.shape[1:] != (size, size, 3) or not len(pixels)):
         raise UserError(
             f"{INT8} is calibrated with images [images, {size}, {size}, 3], not "
-            f"{list(np.shape(images))}"
+            f"{list(pixels.shape)}"
         )
     model = artifacts.tflite_files(export_dir)[artifacts.FLOAT32].read_bytes()
     make = {
         FLOAT16: lambda: to_tflite(read_weights(trained.model), ROUTED, float16=True),
         WEIGHT_INT8: lambda: quantize_weights(model),
-        INT8: lambda: quantize_int8(model, np.asarray(images, np.float32), thresholds, progress),
+        INT8: lambda: quantize_int8(model, pixels, thresholds, progress),
     }
     files = {}
     for kind in quantizations:
         announce(f"Making {file_name(kind)}")
-        files[kind] = make[kind]()
+        files[kind] = pack(make[kind]())
     description = artifacts.read_description(export_dir)
     names = description.setdefault("tflite", {artifacts.FLOAT32: artifacts.TFLITE_FILE})
     with replacing(export_dir) as folder:
@@ -157,7 +157,7 @@ def quantize(
         if INT8 in files:
             description["calibration"] = {
                 "split": "train",
-                "images": len(images),
+                "images": len(pixels),
                 "thresholds": list(thresholds),
             }
         text = json.dumps(description, indent=1) + "\n"

@@ -69,6 +69,7 @@ def test_file_takes_and_gives_what_float32_does_and_skips_the_same_branches(quan
     operators = count_operators(files[kind].read_bytes())
     assert operators["IF"] == CONFIG.cells * CONFIG.connections * 2
     assert not not_builtin(operators)
+    assert files[kind].stat().st_size < files["float32"].stat().st_size
 
 
 def test_description_lists_the_files_with_their_checksums(quantized):
@@ -85,8 +86,11 @@ def test_description_lists_the_files_with_their_checksums(quantized):
     artifacts.check_files(quantized)
 
 
-def test_float16_says_nearly_the_same_and_stores_half(quantized, images):
+def test_float16_says_nearly_the_same_with_weights_of_float16(quantized, images):
     files = artifacts.tflite_files(quantized)
+    for code, name, types, output in _operators(files["float16"]):
+        if code in CONVOLUTIONS:
+            assert (types[1], output) == (schema.TensorType.FLOAT16, FLOAT32), name
     expected = TFLiteRunner(files["float32"]).run_all(images, 1.0)
     actual = TFLiteRunner(files["float16"]).run_all(images, 1.0)
     scale = np.abs(expected.logits).max()
