@@ -1,6 +1,7 @@
 """The folder of an export: what its files are called, and its description.
 
 model.tflite     classifies one image and skips the branches that it does not need
+model_*.tflite   the same, smaller: one for each quantization that was made (export/quantize.py)
 saved_model/1/   classifies batches, for TF Serving
 models.config    for TF Serving, as is batching.config; see export/tf_serving.py
 labels.txt       the class names, one a line
@@ -21,6 +22,8 @@ from drnet_tf.training.workdir import Trained
 from export.structure import gated_branches
 
 TFLITE_FILE = "model.tflite"
+#: The quantization of `TFLITE_FILE`: none.
+FLOAT32 = "float32"
 SAVED_MODEL = "saved_model"
 SAVED_MODEL_VERSION = "1"
 LABELS_FILE = "labels.txt"
@@ -83,16 +86,30 @@ def describe(
         },
         "parameters": cost.total.params,
         "operators": dict(sorted(operators.items())),
+        "tflite": {FLOAT32: TFLITE_FILE},
         "files": {
-            path.relative_to(folder).as_posix(): {
-                "sha256": sha256(path),
-                "bytes": path.stat().st_size,
-            }
+            path.relative_to(folder).as_posix(): describe_file(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         },
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def describe_file(path: pathlib.Path) -> dict[str, Any]:
+    """What model.json says of a file."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
+def tflite_files(export_dir: pathlib.Path | str) -> dict[str, pathlib.Path]:
+    """The .tflite files of an export by their quantization, "float32" first.
+
+    Raises:
+        UserError: the folder is no export.
+    """
+    # Exports of earlier versions have the one file only and do not say so.
+    names = read_description(export_dir).get("tflite", {FLOAT32: TFLITE_FILE})
+    return {kind: pathlib.Path(export_dir, name) for kind, name in names.items()}
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -2,11 +2,9 @@
 
     python -m export.benchmark --workdir=runs/digits --export_dir=exported/digits --threshold=0.8
 
-LiteRT, one thread, real test images, all graphs in one run: blocks of some dozens of invocations
-take turns, each after a few that are not timed. A model that is swapped in for a single
-invocation would run on cold caches, and graphs that are timed one after the other would not see
-the same machine. An image's latency is the median of its invocations; medians and percentiles of a
-graph are over images. Only the invocation is timed, not the copying of the image.
+LiteRT, one thread, real test images, all graphs in one run, in blocks that take turns; see
+export/turns.py. An image's latency is the median of its invocations; medians and percentiles of a
+graph are over images.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,11 +31,8 @@ from export import artifacts
 from export.run_data import open_run_images, require_tensorflow
 from export.structure import DENSE, static
 from export.tflite import TFLiteRunner, to_tflite
+from export.turns import BLOCK, Block, take_turns
 from export.weights import Network, read_weights
-
-BLOCK = 32
-UNTIMED = 3
-LEAST_ROUNDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,35 +67,6 @@ class BenchmarkResult:
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Block:
-    """Some dozens of invocations of one graph at one threshold, and the times of each image."""
-
-    runner: TFLiteRunner
-    threshold: float
-    images: np.ndarray
-    seconds: list[list[float]]
-
-    @classmethod
-    def of(cls, runner: TFLiteRunner, threshold: float, images: np.ndarray) -> _Block:
-        return cls(runner, threshold, images, [[] for _ in images])
-
-    def run(self) -> None:
-        self.runner.set_threshold(self.threshold)
-        count = len(self.images)
-        for i in range(-UNTIMED, max(BLOCK, count)):
-            self.runner.set_image(self.images[i % count])
-            start = time.perf_counter()
-            self.runner.invoke()
-            if i >= 0:
-                self.seconds[i % count].append(time.perf_counter() - start)
-
-    @property
-    def milliseconds(self) -> np.ndarray:
-        """[images], the median of each."""
-        return 1e3 * np.array([np.median(values) for values in self.seconds])
 
 
 def benchmark(
@@ -140,18 +105,18 @@ def benchmark(
     selected = [routed.run_all(images, threshold).selected for threshold in thresholds]
     conversions = 1 + sum(len(_sample(trained, s, static_images)) for s in selected)
     progress(0, conversions, "converting")
-    dense = _Block.of(TFLiteRunner(to_tflite(network, DENSE)), 1.0, images)
+    dense = Block.of(TFLiteRunner(to_tflite(network, DENSE)), 1.0, images)
     converted = 1
     timings = []
     for threshold, masks in zip(thresholds, selected, strict=True):
-        timing = _Timing(_Block.of(routed, threshold, images), [], masks)
+        timing = _Timing(Block.of(routed, threshold, images), [], masks)
         for i in _sample(trained, masks, static_images):
             progress(converted, conversions, "converting")
             timing.add_static(network, i)
             converted += 1
         timings.append(timing)
     blocks = [dense] + [block for timing in timings for block in timing.blocks]
-    _take_turns(blocks, seconds * len(timings), progress)
+    take_turns(blocks, seconds * len(timings), progress)
     return [timing.result(trained, dense) for timing in timings]
 
 
@@ -165,12 +130,12 @@ class _Timing:
         selected: bool [images, cells, connections, branches].
     """
 
-    routed: _Block
-    pairs: list[tuple[_Block, _Block]]
+    routed: Block
+    pairs: list[tuple[Block, Block]]
     selected: np.ndarray
 
     @property
-    def blocks(self) -> list[_Block]:
+    def blocks(self) -> list[Block]:
         return [self.routed, *(block for pair in self.pairs for block in pair)]
 
     def add_static(self, network: Network, index: int) -> None:
@@ -179,12 +144,12 @@ class _Timing:
         image, threshold = self.routed.images[index : index + 1], self.routed.threshold
         self.pairs.append(
             (
-                _Block.of(runner, threshold, image),
-                _Block.of(self.routed.runner, threshold, image),
+                Block.of(runner, threshold, image),
+                Block.of(self.routed.runner, threshold, image),
             )
         )
 
-    def result(self, trained: Trained, dense: _Block) -> BenchmarkResult:
+    def result(self, trained: Trained, dense: Block) -> BenchmarkResult:
         routed_ms, dense_ms = self.routed.milliseconds, dense.milliseconds
         static_ms = [alone.milliseconds[0] for alone, _ in self.pairs]
         ratios = [both.milliseconds[0] / alone.milliseconds[0] for alone, both in self.pairs]
@@ -213,18 +178,6 @@ def _sample(trained: Trained, selected: np.ndarray, count: int) -> list[int]:
     ordered = first[np.argsort(macs, kind="stable")]
     count = min(count, len(ordered))
     return [int(ordered[(2 * i + 1) * len(ordered) // (2 * count)]) for i in range(count)]
-
-
-def _take_turns(blocks: list[_Block], seconds: float, progress) -> None:
-    start = time.monotonic()
-    done, rounds = 0, LEAST_ROUNDS
-    while done < rounds:
-        for block in blocks:
-            block.run()
-        done += 1
-        if done == 1:
-            rounds = max(rounds, int(seconds / (time.monotonic() - start)))
-        progress(done, rounds, "timing")
 
 
 def result_table(results: Sequence[BenchmarkResult]) -> rich.table.Table:

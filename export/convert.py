@@ -4,6 +4,7 @@
 
 writes exported/digits/model.tflite, saved_model/1/, labels.txt, model.json and what TF Serving is
 configured with; see export/artifacts.py. What is there afterwards is whole, or as it was before.
+With --quantization it goes on with what export/quantize.py does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import replacing
 from export import artifacts
 from export.inspection import count_operators, not_builtin
+from export.quantize import define_quantization_flags, parse_quantizations, quantize_from_flags
 from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import SIGNATURES, Serving, write_saved_model
 from export.structure import ROUTED
@@ -152,10 +154,12 @@ def define_flags() -> None:
         Serving.default_threshold,
         "T of the SavedModel's signatures that take none; 1 runs all branches.",
     )
+    define_quantization_flags("none")
 
 
 def main() -> None:
     values = flags.FLAGS
+    quantizations = parse_quantizations(values.quantization)
     if not values.workdir or not values.output:
         raise UserError("needed are --workdir, a training run, and --output, the folder to write")
     # Before the model is loaded, which takes longer.
@@ -187,6 +191,8 @@ def main() -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if quantizations:
+        quantize_from_flags(trained, values.output, quantizations, values.data_dir)
 
 
 if __name__ == "__main__":

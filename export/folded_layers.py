@@ -62,7 +62,9 @@ def preprocess(x: tf.Tensor, parts: tuple[Conv, ...]) -> tf.Tensor:
 def every_nth_pixel(x: tf.Tensor, stride: int) -> tf.Tensor:
     """x[:, ::stride, ::stride], as a depthwise convolution with ones: that is accelerated."""
     ones = np.ones((1, 1, x.shape[-1], 1), np.float32)
-    return tf.nn.depthwise_conv2d(x, ones, [1, stride, stride, 1], "SAME")
+    # The name by which a quantization recipe leaves the pixels as they are.
+    with tf.name_scope("every_nth_pixel"):
+        return tf.nn.depthwise_conv2d(x, ones, [1, stride, stride, 1], "SAME")
 
 
 def router_net(states: list[tf.Tensor], weights: Router) -> tf.Tensor:

@@ -17,8 +17,11 @@ from export.weights import Network
 SIGNATURE = "serving_default"
 
 
-def to_tflite(network: Network, structure: Structure) -> bytes:
-    """A float32 .tflite file that classifies one image.
+def to_tflite(network: Network, structure: Structure, float16: bool = False) -> bytes:
+    """A .tflite file that classifies one image.
+
+    Args:
+        float16: whether to store weights as float16. They are computed with as float32.
 
     Its signature `serving_default` has the inputs `image`, float32 [1, image_size, image_size, 3]
     in 0..255, and `threshold`, float32 [1]; and the outputs `logits` and `probabilities`, float32
@@ -44,6 +47,9 @@ def to_tflite(network: Network, structure: Structure) -> bytes:
     module = tf.Module()
     module.classify = classify.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.classify], module)
+    if float16:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
 
 
@@ -67,12 +73,14 @@ class TFLiteRunner:
     """Runs a .tflite model of this package with LiteRT.
 
     Args:
-        model: path of the file, or its content.
-        num_threads: of the interpreter.
+        model: path of the file, its content, or an interpreter of it.
+        num_threads: of the interpreter that is made.
     """
 
-    def __init__(self, model: pathlib.Path | str | bytes, num_threads: int = 1):
-        if isinstance(model, bytes):
+    def __init__(self, model: pathlib.Path | str | bytes | Interpreter, num_threads: int = 1):
+        if isinstance(model, Interpreter):
+            self._interpreter = model
+        elif isinstance(model, bytes):
             self._interpreter = Interpreter(model_content=model, num_threads=num_threads)
         else:
             self._interpreter = Interpreter(model_path=os.fspath(model), num_threads=num_threads)

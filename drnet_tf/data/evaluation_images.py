@@ -27,6 +27,9 @@ class EvaluationImages(Protocol):
     def has(self, split: str) -> bool:
         """Whether there is such a split that was not trained on."""
 
+    def count(self, split: str) -> int:
+        """The number of images of a split that there is."""
+
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -80,6 +83,9 @@ class _DatasetImages:
     def has(self, split):
         return self.dataset.splits.get(split) is not None
 
+    def count(self, split):
+        return self.dataset.num_examples[split]
+
     def batches(self, split, batch_size, limit=None):
         from drnet_tf.data.damage import guarded
         from drnet_tf.data.pipeline import evaluation_batches
@@ -106,6 +112,9 @@ class _ArrayImages:
 
     def has(self, split):
         return split in self.dataset.splits and split not in self.unavailable
+
+    def count(self, split):
+        return len(self.dataset.splits[split][1])
 
     def batches(self, split, batch_size, limit=None):
         if not self.has(split):

@@ -1,0 +1,77 @@
+"""Timing of several .tflite graphs in one run: blocks of some dozens of invocations take turns.
+
+A model that is swapped in for a single invocation would run on cold caches, and graphs that are
+timed one after the other would not see the same machine. Each block begins with a few invocations
+that are not timed. Only the invocation is timed, not the copying of the image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from export.tflite import TFLiteRunner
+
+BLOCK = 32
+UNTIMED = 3
+LEAST_ROUNDS = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """Some dozens of invocations of one graph at one threshold, and the times of each image.
+
+    Args:
+        runner: the graph.
+        threshold: T.
+        images: float32 [images, image_size, image_size, 3] in 0..255.
+        seconds: of each image, the times that were taken.
+    """
+
+    runner: TFLiteRunner
+    threshold: float
+    images: np.ndarray
+    seconds: list[list[float]]
+
+    @classmethod
+    def of(cls, runner: TFLiteRunner, threshold: float, images: np.ndarray) -> Block:
+        return cls(runner, threshold, images, [[] for _ in images])
+
+    def run(self) -> None:
+        """Times `BLOCK` invocations, or one of each image where there are more."""
+        self.runner.set_threshold(self.threshold)
+        count = len(self.images)
+        for i in range(-UNTIMED, max(BLOCK, count)):
+            self.runner.set_image(self.images[i % count])
+            start = time.perf_counter()
+            self.runner.invoke()
+            if i >= 0:
+                self.seconds[i % count].append(time.perf_counter() - start)
+
+    @property
+    def milliseconds(self) -> np.ndarray:
+        """[images], the median of each."""
+        return 1e3 * np.array([np.median(values) for values in self.seconds])
+
+
+def take_turns(
+    blocks: Sequence[Block], seconds: float, progress: Callable[[int, int, str], None]
+) -> None:
+    """Runs all blocks one after the other, again and again.
+
+    Args:
+        seconds: for how long, about; `LEAST_ROUNDS` rounds at least.
+        progress: called with the rounds done, their number, and what is being done.
+    """
+    start = time.monotonic()
+    done, rounds = 0, LEAST_ROUNDS
+    while done < rounds:
+        for block in blocks:
+            block.run()
+        done += 1
+        if done == 1:
+            rounds = max(rounds, int(seconds / (time.monotonic() - start)))
+        progress(done, rounds, "timing")
