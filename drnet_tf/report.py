@@ -65,8 +65,9 @@ def report_text(
         "",
         f"    {command_of(run)}",
         "",
-        f"{trained.step} steps of {batch_size} images in {seconds / 60:.0f} minutes of training "
-        f"({images / seconds:.0f} images/s), seed {run.settings['seed']}. {facts}.",
+        f"{trained.step} steps of {batch_size} images, {images / seconds:.0f} a second, "
+        f"{trained.step * batch_size / images * seconds / 60:.0f} minutes of training; seed "
+        f"{run.settings['seed']}. This report was made on: {facts}.",
         "",
         f"The weights are those of the last checkpoint{_average(run.settings)}"
         f"{_recalibrated(recalibration)}.",

@@ -6,6 +6,7 @@ They are defined by functions, not on import, so that commands can use each othe
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import typing
 from typing import Any
 
@@ -153,7 +154,8 @@ def command_of(run: Run) -> str:
                 given[field.name] = value
     if "data_dir" in given:
         given["data_dir"] = "DIR"
-    return " ".join(["python -m drnet_tf.train", *map(_as_flag, given, given.values())])
+    given_flags = (shlex.quote(_as_flag(name, value)) for name, value in given.items())
+    return " ".join(["python -m drnet_tf.train", *given_flags])
 
 
 def _as_flag(name: str, value: Any) -> str:

@@ -90,7 +90,13 @@ def open_feed(
             raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
         return DeviceFeed(load_npz(dataset), image_size, train_on_validation, **settings)
     # Here, so that a machine without TensorFlow can train on an .npz file.
-    from drnet_tf.data.catalogue import open_dataset
+    try:
+        from drnet_tf.data.catalogue import open_dataset
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"reading {dataset} needs {error.name}, which is not installed; without it train on a "
+            "file of python -m drnet_tf.data.write_npz, with --input_pipeline=device"
+        ) from error
 
     opened = open_dataset(dataset, data_dir, train_on_validation=train_on_validation)
     if pipeline == "device":

@@ -119,15 +119,17 @@ def train(
                 "learning_rate": values.learning_rate,
                 "temperature": values.temperature,
             }
-            if (epoch + 1) % observe_epochs == 0 or step == total:
-                row |= _observed(observers, average, report, step)
-                validation = row.get("validation_accuracy", validation)
             report.epoch({"epoch": epoch, "step": step, **settings, **row})
             save(step)
             saved = time.monotonic()
             stop = sums.stop or (terminated.is_set() and placement.processes == 1)
             if stop and step < total:
                 raise _stopped(step)
+            # Last, since it may take long: a process that is killed meanwhile has all else written.
+            if (epoch + 1) % observe_epochs == 0 or step == total:
+                scalars = _observed(observers, average, report, step)
+                validation = scalars.get("validation_accuracy", validation)
+                report.add(scalars, step)
     return step
 
 

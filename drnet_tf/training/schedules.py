@@ -137,8 +137,8 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
 
 def hyperparameters(recipe: Recipe, step: int, steps_per_epoch: int) -> Hyperparameters:
     """The values for step `step`, counted from 0."""
-    stage1 = round(recipe.stage1_epochs * steps_per_epoch)
     total = total_steps(recipe, steps_per_epoch)
+    stage1 = round(recipe.stage1_epochs * steps_per_epoch) if recipe.stage2_epochs else total
     stage = 1 if step < stage1 else 2
     begin, end = (0, stage1) if stage == 1 else (stage1, total)
     progress = (step - begin) / max(1, end - begin)
@@ -164,7 +164,7 @@ def _learning_rate_factor(recipe: Recipe, step: int, steps: int, total: int) -> 
     # Half a step on: the first step of a warm-up is not lost.
     if warmup and (rising := (step + 0.5) / steps) < warmup:
         return rising / warmup
-    falling = (step / steps - warmup) / (1 - warmup)
+    falling = max(0.0, step / steps - warmup) / (1 - warmup)
     if recipe.learning_rate_schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * falling))
     if recipe.learning_rate_schedule == "triangular":

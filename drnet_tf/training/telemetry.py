@@ -50,6 +50,12 @@ class Report:
             scalars = {name: row[name] for name in row if name not in ("epoch", "step")}
             self.board.scalars(scalars, int(row["step"]))
 
+    def add(self, scalars: dict[str, float], step: int) -> None:
+        """Adds numbers to those of the latest epoch, of which `step` is the last step."""
+        if self.writes and scalars:
+            self.log.add(scalars)
+            self.board.scalars(scalars, step)
+
     def images(self, maps: dict[str, np.ndarray], step: int) -> None:
         if self.writes:
             self.board.images(maps, step)
@@ -63,7 +69,12 @@ class EpochLog:
         self.rows = [row for row in read_epochs(workdir) if int(row["epoch"]) < first_epoch]
 
     def append(self, row: dict[str, float | int]) -> None:
-        self.rows.append({name: f"{value:.6g}" for name, value in row.items()})
+        self.rows.append({})
+        self.add(row)
+
+    def add(self, columns: dict[str, float | int]) -> None:
+        """Adds columns to the latest row."""
+        self.rows[-1] |= {name: _number(value) for name, value in columns.items()}
         text = io.StringIO()
         # Not every row has every column: some things are not looked at after every epoch.
         columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
@@ -71,6 +82,10 @@ class EpochLog:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
+
+
+def _number(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def read_epochs(workdir: str) -> list[dict[str, str]]:

@@ -44,7 +44,7 @@ def place(distribution: str, batch_size: int) -> Placement:
         UserError: the devices are not there, or the batch does not divide by their number.
     """
     workers, worker = _workers()
-    if not tf.config.list_physical_devices("GPU"):
+    if not any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU")):
         use_threads(len(os.sched_getaffinity(0)))
     if distribution == "auto":
         distribution = _found(workers)

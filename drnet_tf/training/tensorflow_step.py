@@ -33,6 +33,9 @@ UNUSED_REWRITES = (
 
 def make_deterministic() -> None:
     """Makes every operation give the same bits each time, at some cost of speed."""
+    # The layers of keras-cv ask for this generator when they are made, and draw nothing from it. To
+    # make it is refused after the next line.
+    tf.random.set_global_generator(tf.random.Generator.from_seed(0))
     tf.config.experimental.enable_op_determinism()
 
 
@@ -91,7 +94,7 @@ class TrainingStep:
                     layer.synchronized = True
                 for draws in layer._seed_generators:
                     draws.fold = _fold_in_replica
-        if not tf.config.list_logical_devices("GPU"):
+        if not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")):
             for layer in model._flatten_layers():
                 if isinstance(layer, SeparableConvs):
                     layer.depthwise_conv = depthwise_conv

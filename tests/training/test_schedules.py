@@ -111,3 +111,16 @@ def test_values_without_meaning_are_refused_with_what_would_be_right(values):
 def test_a_length_without_meaning_is_refused(epochs):
     with pytest.raises(UserError, match="epochs must be more than 0"):
         PAPER.of_epochs(epochs)
+
+
+def test_a_triangle_never_exceeds_its_peak():
+    recipe = Recipe(
+        stage1_epochs=3, stage2_epochs=2, learning_rate_schedule="triangular", warmup=0.1
+    )
+    rates = [hyperparameters(recipe, step, 3).learning_rate for step in range(15)]
+    assert max(rates[:9]) <= recipe.learning_rate1 and max(rates[9:]) <= recipe.learning_rate2
+
+
+def test_a_run_without_stage_2_has_no_step_of_it_however_short_it_is():
+    recipe = Recipe(stage1_epochs=0.3, stage2_epochs=0)
+    assert hyperparameters(recipe, 0, 1).stage == 1

@@ -348,3 +348,15 @@ def test_the_report_of_a_run_has_its_command_its_epochs_and_its_results(finished
 def test_a_report_that_cannot_be_written_is_refused_in_one_line(finished, arguments, problem):
     line = run_command(report, *(argument.format(finished) for argument in arguments))
     assert problem in str(line)
+
+
+def test_autoaugment_goes_with_deterministic_operations(tmp_path, data_dir):
+    result = run(
+        *TINY,
+        "--autoaugment=cifar10",
+        "--epochs=0.2",
+        "--validate_epochs=0",
+        f"--data_dir={data_dir}",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert result.returncode == 0, result.stderr
