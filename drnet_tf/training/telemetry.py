@@ -72,9 +72,9 @@ class EpochLog:
         self.rows.append({})
         self.add(row)
 
-    def add(self, columns: dict[str, float | int]) -> None:
+    def add(self, values: dict[str, float | int]) -> None:
         """Adds columns to the latest row."""
-        self.rows[-1] |= {name: _number(value) for name, value in columns.items()}
+        self.rows[-1] |= {name: _number(value) for name, value in values.items()}
         text = io.StringIO()
         # Not every row has every column: some things are not looked at after every epoch.
         columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
