@@ -34,12 +34,17 @@ def saved_model_path(export_dir: pathlib.Path | str) -> pathlib.Path:
 
 
 def describe(
-    trained: Trained, class_names: Sequence[str], folder: pathlib.Path, operators: dict[str, int]
+    trained: Trained,
+    class_names: Sequence[str],
+    folder: pathlib.Path,
+    operators: dict[str, int],
+    fixed_square: bool = True,
 ) -> dict[str, Any]:
     """The content of model.json for an export whose other files are in `folder`.
 
     Args:
         operators: how often each operator occurs in the .tflite.
+        fixed_square: whether the data set holds squares of one size.
     """
     config, cost = trained.model.config, trained.model.cost
     return {
@@ -55,6 +60,7 @@ def describe(
             "shape": [1, config.image_size, config.image_size, 3],
             "range": [0, 255],
             "color": "RGB",
+            "fixed_square": fixed_square,
             "normalization": {
                 "in_graph": True,
                 "mean": list(config.mean),

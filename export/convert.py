@@ -51,6 +51,7 @@ def convert(
     class_names: Sequence[str],
     output: pathlib.Path | str,
     announce: Callable[[str], None] = lambda step: None,
+    fixed_square: bool = True,
 ) -> ExportResult:
     """Writes the export of a model.
 
@@ -59,6 +60,8 @@ def convert(
         class_names: one for each class, in order.
         output: folder to write; an older export there is replaced.
         announce: called with what is being done.
+        fixed_square: whether the data set holds squares of one size, which evaluation resizes
+            whole, and not images of any size, of which it takes the center.
 
     Raises:
         UserError: `output` holds something else, there are too few or too many names, or a branch
@@ -80,7 +83,7 @@ def convert(
         announce(f"Writing {artifacts.SAVED_MODEL}")
         write_saved_model(network, artifacts.saved_model_path(folder))
         (folder / artifacts.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
-        description = artifacts.describe(trained, class_names, folder, operators)
+        description = artifacts.describe(trained, class_names, folder, operators, fixed_square)
         text = json.dumps(description, indent=1) + "\n"
         (folder / artifacts.DESCRIPTION_FILE).write_text(text)
     return ExportResult(pathlib.Path(output), len(model), operators, description)
@@ -129,11 +132,15 @@ def main() -> None:
     require_tensorflow()
     class_names = read_labels(values.labels) if values.labels else None
     trained = load_trained(values.workdir)
+    # With labels of one's own the data set need not be there; the stem for large images then says
+    # that they are of any size.
+    fixed_square = trained.run.config.stem != "imagenet"
     if class_names is None:
-        class_names = list(open_run_images(trained.run, values.data_dir).class_names)
+        dataset = open_run_images(trained.run, values.data_dir)
+        class_names, fixed_square = list(dataset.class_names), dataset.fixed_square
     console = rich.console.Console()
     with console.status("Reading the weights") as status:
-        result = convert(trained, class_names, values.output, status.update)
+        result = convert(trained, class_names, values.output, status.update, fixed_square)
     console.print(
         f"{result.folder}: {artifacts.TFLITE_FILE} of {result.tflite_bytes / 1e6:.2f} MB with "
         f"{result.operators.get('IF', 0)} branches that it can skip, {artifacts.SAVED_MODEL}, "

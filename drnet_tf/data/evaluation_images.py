@@ -18,12 +18,21 @@ class EvaluationImages(Protocol):
 
     Attributes:
         class_names: by label.
+        fixed_square: whether all images are stored as squares of one size.
     """
 
     class_names: tuple[str, ...]
+    fixed_square: bool
 
     def has(self, split: str) -> bool:
         """Whether there is such a split that was not trained on."""
+
+    def count(self, split: str) -> int:
+        """How many images a split has.
+
+        Raises:
+            DataError: there is no such split.
+        """
 
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
@@ -71,9 +80,15 @@ class _DatasetImages:
         self.dataset = dataset
         self.image_size = image_size
         self.class_names = tuple(dataset.class_names)
+        height, width, _ = dataset.image_shape
+        self.fixed_square = height is not None and height == width
 
     def has(self, split):
         return self.dataset.splits.get(split) is not None
+
+    def count(self, split):
+        self.dataset.split(split)
+        return self.dataset.num_examples[split]
 
     def batches(self, split, batch_size, limit=None):
         from drnet_tf.data.damage import guarded
@@ -87,6 +102,8 @@ class _DatasetImages:
 
 
 class _ArrayImages:
+    fixed_square = True
+
     def __init__(self, dataset: InMemoryDataset, image_size: int, train_on_validation: bool):
         shape = dataset.splits["test"][0].shape[1:3]
         if shape != (image_size, image_size):
@@ -101,9 +118,13 @@ class _ArrayImages:
     def has(self, split):
         return split in self.dataset.splits and split not in self.unavailable
 
-    def batches(self, split, batch_size, limit=None):
+    def count(self, split):
         if not self.has(split):
             raise DataError(f"{self.dataset.name} has no {split} split that was not trained on")
+        return len(self.dataset.splits[split][1])
+
+    def batches(self, split, batch_size, limit=None):
+        self.count(split)  # refuses a split that is not there
         images, labels = (array[:limit] for array in self.dataset.splits[split])
         for first in range(0, len(images), batch_size):
             end = first + batch_size
