@@ -3,7 +3,8 @@
 model.tflite     classifies one image and skips the branches that it does not need
 saved_model/1/   classifies batches, for TF Serving
 labels.txt       the class names, one a line
-model.json       where the model comes from, what it takes and gives, what its branches cost
+model.json       where the model comes from, what it takes and gives, what its branches cost; its
+                 names are described in model_schema.json, beside this file
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ LABELS_FILE = "labels.txt"
 DESCRIPTION_FILE = "model.json"
 FORMAT = "drnet-tf export"
 FORMAT_VERSION = 1
+#: Of model.json, which export/model_schema.json describes.
+SCHEMA_VERSION = 1
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
@@ -50,6 +53,7 @@ def describe(
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "model": trained.run.model,
         "dataset": trained.run.dataset,
         "checkpoint": trained.checkpoint.name,
