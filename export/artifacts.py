@@ -1,6 +1,7 @@
 """The folder of an export: what its files are called, and its description.
 
 model.tflite     classifies one image and skips the branches that it does not need
+model_static.tflite    on request: the same branches for all images, no IF; for GPUs and NPUs
 saved_model/1/   classifies batches, for TF Serving
 labels.txt       the class names, one a line
 model.json       where the model comes from, what it takes and gives, what its branches cost; its
@@ -21,6 +22,7 @@ from drnet_tf.training.workdir import Trained
 from export.structure import gated_branches
 
 TFLITE_FILE = "model.tflite"
+STATIC_FILE = "model_static.tflite"
 SAVED_MODEL = "saved_model"
 SAVED_MODEL_VERSION = "1"
 LABELS_FILE = "labels.txt"

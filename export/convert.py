@@ -3,13 +3,15 @@
     python -m export.convert --workdir=runs/digits --output=exported/digits
 
 writes exported/digits/model.tflite, saved_model/1/, labels.txt and model.json; see
-export/artifacts.py. What is there afterwards is whole, or as it was before.
+export/artifacts.py. What is there afterwards is whole, or as it was before. With --static_threshold
+there is model_static.tflite too, see export/static_file.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -24,6 +26,7 @@ from export import artifacts
 from export.inspection import count_operators, not_builtin
 from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import write_saved_model
+from export.static_file import MOST_USED, StaticRequest, read_branches, summary, write_static_file
 from export.structure import ROUTED
 from export.tflite import to_tflite
 from export.weights import Network, read_weights
@@ -52,6 +55,7 @@ def convert(
     output: pathlib.Path | str,
     announce: Callable[[str], None] = lambda step: None,
     fixed_square: bool = True,
+    static: StaticRequest | None = None,
 ) -> ExportResult:
     """Writes the export of a model.
 
@@ -62,6 +66,7 @@ def convert(
         announce: called with what is being done.
         fixed_square: whether the data set holds squares of one size, which evaluation resizes
             whole, and not images of any size, of which it takes the center.
+        static: the file without routing to write too, if any.
 
     Raises:
         UserError: `output` holds something else, there are too few or too many names, or a branch
@@ -82,8 +87,19 @@ def convert(
         (folder / artifacts.TFLITE_FILE).write_bytes(model)
         announce(f"Writing {artifacts.SAVED_MODEL}")
         write_saved_model(network, artifacts.saved_model_path(folder))
+        facts = {}
+        if static is not None:
+            facts["static"] = write_static_file(
+                trained.model,
+                network,
+                static,
+                folder / artifacts.STATIC_FILE,
+                folder / artifacts.TFLITE_FILE,
+                announce,
+            )
         (folder / artifacts.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
         description = artifacts.describe(trained, class_names, folder, operators, fixed_square)
+        description |= facts
         text = json.dumps(description, indent=1) + "\n"
         (folder / artifacts.DESCRIPTION_FILE).write_text(text)
     return ExportResult(pathlib.Path(output), len(model), operators, description)
@@ -121,6 +137,15 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder to write.")
     flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
     flags.DEFINE_string("labels", None, "File with a class name a line, instead of the data set's.")
+    flags.DEFINE_float(
+        "static_threshold", None, "Write model_static.tflite too, of the branches used at this T."
+    )
+    flags.DEFINE_string(
+        "static_branches",
+        MOST_USED,
+        f"How many branches of a connection it keeps; {MOST_USED}: as many as images select.",
+    )
+    flags.DEFINE_integer("static_images", 1000, "Images to count branches on.", lower_bound=1)
 
 
 def main() -> None:
@@ -131,16 +156,22 @@ def main() -> None:
     artifacts.check_replaceable(values.output)
     require_tensorflow()
     class_names = read_labels(values.labels) if values.labels else None
+    branches = read_branches(values.static_branches)
+    if values.static_threshold is not None and not math.isfinite(values.static_threshold):
+        raise UserError(f"--static_threshold must be finite, not {values.static_threshold}")
     trained = load_trained(values.workdir)
     # With labels of one's own the data set need not be there; the stem for large images then says
     # that they are of any size.
     fixed_square = trained.run.config.stem != "imagenet"
-    if class_names is None:
+    static = None
+    if class_names is None or values.static_threshold is not None:
         dataset = open_run_images(trained.run, values.data_dir)
-        class_names, fixed_square = list(dataset.class_names), dataset.fixed_square
+        class_names, fixed_square = class_names or list(dataset.class_names), dataset.fixed_square
+        if values.static_threshold is not None:
+            static = StaticRequest(values.static_threshold, branches, dataset, values.static_images)
     console = rich.console.Console()
     with console.status("Reading the weights") as status:
-        result = convert(trained, class_names, values.output, status.update, fixed_square)
+        result = convert(trained, class_names, values.output, status.update, fixed_square, static)
     console.print(
         f"{result.folder}: {artifacts.TFLITE_FILE} of {result.tflite_bytes / 1e6:.2f} MB with "
         f"{result.operators.get('IF', 0)} branches that it can skip, {artifacts.SAVED_MODEL}, "
@@ -148,6 +179,9 @@ def main() -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if static is not None:
+        text = summary(result.description["static"])
+        console.print(f"{artifacts.STATIC_FILE}: {text}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
