@@ -14,8 +14,16 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
+def run(
+    main: Callable[..., None],
+    arguments: list[str] | None = None,
+    operands: tuple[str, ...] = (),
+) -> None:
     """Parses the flags of `arguments` (those of the process by default) and calls `main`.
+
+    Args:
+        operands: what the arguments without -- are called, all of which must be there; `main` is
+            called with them.
 
     A `UserError`, or a file that cannot be read or written, ends the process with one line and
     exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130 and SIGTERM, where
@@ -25,9 +33,13 @@ def run(main: Callable[[], None], arguments: list[str] | None = None) -> None:
 
     def guarded(arguments: list[str]) -> None:
         try:
-            if len(arguments) > 1:
-                raise UserError(f"unexpected argument {arguments[1]!r}; options begin with --")
-            main()
+            given = arguments[1:]
+            if len(given) > len(operands):
+                unexpected = given[len(operands)]
+                raise UserError(f"unexpected argument {unexpected!r}; options begin with --")
+            if len(given) < len(operands):
+                raise UserError(f"needed is {operands[len(given)]}")
+            main(*given)
         except (UserError, OSError) as error:
             sys.exit(f"error: {one_line(error)}")
         except Stopped as stopped:

@@ -2,10 +2,12 @@
 
 model.tflite     classifies one image and skips the branches that it does not need
 model_*.tflite   the same, smaller: one for each quantization that was made (export/quantize.py)
+model_static.tflite    on request: the same branches for all images, no IF; for GPUs and NPUs
 saved_model/1/   classifies batches, for TF Serving
 models.config    for TF Serving, as is batching.config; see export/tf_serving.py
 labels.txt       the class names, one a line
-model.json       where the model comes from, what it takes and gives, what its branches cost
+model.json       where the model comes from, what it takes and gives, what its branches cost; its
+                 names are described in model_schema.json, beside this file
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from drnet_tf.training.workdir import Trained
 from export.structure import gated_branches
 
 TFLITE_FILE = "model.tflite"
+STATIC_FILE = "model_static.tflite"
 #: The quantization of `TFLITE_FILE`: none.
 FLOAT32 = "float32"
+#: How image files are brought to the model's size, see `drnet_tf.data.decoding.centre`.
+WHOLE, CENTRE_CROP = "whole", "centre crop"
 SAVED_MODEL = "saved_model"
 SAVED_MODEL_VERSION = "1"
 LABELS_FILE = "labels.txt"
@@ -32,6 +37,8 @@ BATCHING_CONFIG = "batching.config"
 DESCRIPTION_FILE = "model.json"
 FORMAT = "drnet-tf export"
 FORMAT_VERSION = 1
+#: Of model.json, which export/model_schema.json describes.
+SCHEMA_VERSION = 1
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
@@ -56,6 +63,7 @@ def describe(
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "model": trained.run.model,
         "dataset": trained.run.dataset,
         "checkpoint": trained.checkpoint.name,
@@ -133,6 +141,12 @@ def read_description(export_dir: pathlib.Path | str) -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{path} does not describe an export of drnet-tf")
     return values
+
+
+def resizes_whole(description: dict[str, Any]) -> bool:
+    """Whether image files are resized whole for the model with this model.json."""
+    # Exports of earlier versions do not say it.
+    return description.get("serving", {}).get("encoded_images", WHOLE) == WHOLE
 
 
 def default_threshold(export_dir: pathlib.Path | str) -> float:

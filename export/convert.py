@@ -4,7 +4,8 @@
 
 writes exported/digits/model.tflite, saved_model/1/, labels.txt, model.json and what TF Serving is
 configured with; see export/artifacts.py. What is there afterwards is whole, or as it was before.
-With --quantization it goes on with what export/quantize.py does.
+With --static_threshold there is model_static.tflite too, see export/static_file.py. With
+--quantization it goes on with what export/quantize.py does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from export.inspection import count_operators, not_builtin
 from export.quantize import define_quantization_flags, parse_quantizations, quantize_from_flags
 from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import SIGNATURES, Serving, write_saved_model
+from export.static_file import MOST_USED, StaticRequest, read_branches, summary, write_static_file
 from export.structure import ROUTED
 from export.tf_serving import write_serving_files
 from export.tflite import to_tflite
@@ -58,6 +60,7 @@ def convert(
     *,
     default_threshold: float = Serving.default_threshold,
     whole: bool = Serving.whole,
+    static: StaticRequest | None = None,
 ) -> ExportResult:
     """Writes the export of a model.
 
@@ -69,6 +72,7 @@ def convert(
         default_threshold: T of the SavedModel's signatures that take none.
         whole: whether evaluation resizes the images of the data set whole: images that a server
             gets as JPEG or PNG are brought to the model's size in the same way.
+        static: the file without routing to write too, if any.
 
     Raises:
         UserError: `output` holds something else, there are too few or too many names, the default
@@ -92,6 +96,16 @@ def convert(
         announce(f"Writing {artifacts.SAVED_MODEL}")
         write_saved_model(network, serving, artifacts.saved_model_path(folder))
         write_serving_files(folder, config.image_size)
+        facts = {}
+        if static is not None:
+            facts["static"] = write_static_file(
+                trained.model,
+                network,
+                static,
+                folder / artifacts.STATIC_FILE,
+                folder / artifacts.TFLITE_FILE,
+                announce,
+            )
         (folder / artifacts.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
         description = artifacts.describe(
             trained,
@@ -100,10 +114,11 @@ def convert(
             operators,
             {
                 "default_threshold": default_threshold,
-                "encoded_images": "whole" if whole else "centre crop",
+                "encoded_images": artifacts.WHOLE if whole else artifacts.CENTRE_CROP,
                 "signatures": list(SIGNATURES),
             },
         )
+        description |= facts
         text = json.dumps(description, indent=1) + "\n"
         (folder / artifacts.DESCRIPTION_FILE).write_text(text)
     return ExportResult(pathlib.Path(output), len(model), operators, description)
@@ -155,6 +170,15 @@ def define_flags() -> None:
         "T of the SavedModel's signatures that take none; 1 runs all branches.",
     )
     define_quantization_flags("none")
+    flags.DEFINE_float(
+        "static_threshold", None, "Write model_static.tflite too, of the branches used at this T."
+    )
+    flags.DEFINE_string(
+        "static_branches",
+        MOST_USED,
+        f"How many branches of a connection it keeps; {MOST_USED}: as many as images select.",
+    )
+    flags.DEFINE_integer("static_images", 1000, "Images to count branches on.", lower_bound=1)
 
 
 def main() -> None:
@@ -167,13 +191,20 @@ def main() -> None:
     check_threshold(values.default_threshold)
     require_tensorflow()
     class_names = read_labels(values.labels) if values.labels else None
+    branches = read_branches(values.static_branches)
+    if values.static_threshold is not None and not math.isfinite(values.static_threshold):
+        raise UserError(f"--static_threshold must be finite, not {values.static_threshold}")
     trained = load_trained(values.workdir)
-    if class_names is None:
+    # Without the data set: who trains on random crops evaluates on the central one.
+    whole = not trained.run.settings.get("random_resized_crop", False)
+    static = None
+    if class_names is None or values.static_threshold is not None:
         dataset = open_run_images(trained.run, values.data_dir)
-        class_names, whole = list(dataset.class_names), dataset.whole
-    else:
-        # Without the data set: who trains on random crops evaluates on the central one.
-        whole = not trained.run.settings.get("random_resized_crop", False)
+        whole = dataset.whole
+        if class_names is None:
+            class_names = list(dataset.class_names)
+        if values.static_threshold is not None:
+            static = StaticRequest(values.static_threshold, branches, dataset, values.static_images)
     console = rich.console.Console()
     with console.status("Reading the weights") as status:
         result = convert(
@@ -183,6 +214,7 @@ def main() -> None:
             status.update,
             default_threshold=values.default_threshold,
             whole=whole,
+            static=static,
         )
     console.print(
         f"{result.folder}: {artifacts.TFLITE_FILE} of {result.tflite_bytes / 1e6:.2f} MB with "
@@ -191,6 +223,9 @@ def main() -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if static is not None:
+        text = summary(result.description["static"])
+        console.print(f"{artifacts.STATIC_FILE}: {text}", highlight=False, soft_wrap=True)
     if quantizations:
         quantize_from_flags(trained, values.output, quantizations, values.data_dir)
 

@@ -22,9 +22,12 @@ from export.weights import Cell, Network
 INPUTS = ("image", "threshold")
 OUTPUTS = ("logits", "probabilities", "selected", "flops")
 
+#: A logit whose weight is zero beside any other; infinity is not safe in float16.
+_MASKED = -3e4
+
 
 def forward(
-    network: Network, structure: Structure, image: tf.Tensor, threshold: tf.Tensor
+    network: Network, structure: Structure, image: tf.Tensor, threshold: tf.Tensor | None
 ) -> dict[str, tf.Tensor]:
     """Classifies images, each with the branches that it selects.
 
@@ -33,17 +36,19 @@ def forward(
         structure: what the graph holds and can skip.
         image: float32 [batch, image_size, image_size, 3], pixels in 0..255; a batch of 1 where
             the structure is gated.
-        threshold: T of the selection, float32 [1] or [batch].
+        threshold: T of the selection, float32 [1] or [batch]; unused where the structure is fixed.
 
     Returns:
         `logits` and `probabilities`, float32 [batch, classes]; `selected`, float32 0 or 1
         [batch, cells, connections, branches]; `flops`, float32 [batch], the multiply-accumulates
-        of the selected branches and the fixed part, summed in integers and rounded once.
+        of the selected branches and the fixed part, summed in integers and rounded once. Of a fixed
+        structure, where the last two are the same for all images, the first two only.
     """
     config = network.config
     scale = 1 / np.asarray(config.deviation, np.float64)
     x = (image - np.asarray(config.mean, np.float32)) * scale.astype(np.float32)
-    threshold = tf.reshape(threshold, [-1, 1, 1])
+    if not structure.fixed:
+        threshold = tf.reshape(threshold, [-1, 1, 1])
     before, previous = folded_layers.stem(x, network.stem)
     selections = []
     for index, cell in enumerate(network.cells):
@@ -53,33 +58,42 @@ def forward(
         ]
         # The name by which a quantization recipe leaves the routing in float.
         with tf.name_scope("router"):
-            selected, weights = _route(network, cell, states, threshold)
+            weights, selected = _recalibrated(network, cell, states, structure.kept(index)), None
+            if not structure.fixed:
+                selected, weights = select(weights, threshold)
         selections.append(selected)
         nodes = _Nodes(network, structure, index, states, selected, weights)
         before, previous = previous, nodes.output()
+    logits = folded_layers.dense(tf.reduce_mean(previous, [1, 2]), network.classifier)
+    outputs = {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+    if structure.fixed:
+        return outputs
     with tf.name_scope("router"):
         selected = tf.stack(selections, axis=1)
         flops = _flops(network, selected)
-    logits = folded_layers.dense(tf.reduce_mean(previous, [1, 2]), network.classifier)
-    return {
-        "logits": logits,
-        "probabilities": tf.nn.softmax(logits),
-        "selected": tf.cast(selected, tf.float32),
-        "flops": flops,
-    }
+    return outputs | {"selected": tf.cast(selected, tf.float32), "flops": flops}
 
 
-def _route(network: Network, cell: Cell, states, threshold) -> tuple[tf.Tensor, tf.Tensor]:
-    """`select` of the recalibrated weights: bool and float32 [batch, connections, branches]."""
+def _recalibrated(network: Network, cell: Cell, states, kept: np.ndarray | None) -> tf.Tensor:
+    """The recalibrated weights, float32 [batch, connections, branches].
+
+    Args:
+        kept: bool [connections, branches]; the weights of the others are zero, and those of the
+            kept ones divided by their sum. None for all.
+    """
     config = network.config
-    shape = [-1, config.connections, len(config.branches)]
+    if kept is None:
+        kept = np.ones([config.connections, len(config.branches)], bool)
     if cell.router is None:
         batch = states[0].shape[0] or tf.shape(states[0])[0]
-        recalibrated = tf.fill([batch, *shape[1:]], np.float32(1 / shape[2]))
-    else:
-        logits = tf.reshape(folded_layers.router_net(states, cell.router), shape)
-        recalibrated = tf.nn.softmax(logits / np.float32(network.temperature))
-    return select(recalibrated, threshold)
+        uniform = kept / kept.sum(axis=-1, keepdims=True)
+        return tf.tile(tf.constant(uniform[None], tf.float32), [batch, 1, 1])
+    logits = tf.reshape(folded_layers.router_net(states, cell.router), [-1, *kept.shape])
+    logits = logits / np.float32(network.temperature)
+    if not kept.all():
+        # Before the softmax: in it, kept weights could vanish beside one that is not kept.
+        logits += np.where(kept, 0, _MASKED).astype(np.float32)
+    return tf.nn.softmax(logits)
 
 
 def _flops(network: Network, selected: tf.Tensor) -> tf.Tensor:
@@ -98,7 +112,8 @@ class _Nodes:
         network, structure: as in `forward`.
         index: of the cell.
         states: the two preprocessed inputs; the nodes are appended.
-        selected, weights: [batch, connections, branches].
+        selected, weights: [batch, connections, branches]; `selected` is read where the structure
+            is gated.
     """
 
     def __init__(

@@ -20,13 +20,20 @@ class Structure:
             IF would, and two connections that read one node share them.
         branches: bool [cells, connections, branches], the branches that the graph holds; None
             for all.
+        fixed: whether all images take all these branches, whatever the threshold, which the graph
+            then does not know. Their weights are the router's, divided by their sum.
     """
 
     gated: bool
     branches: np.ndarray | None = None
+    fixed: bool = False
 
     def holds(self, cell: int, connection: int, branch: int) -> bool:
         return self.branches is None or bool(self.branches[cell, connection, branch])
+
+    def kept(self, cell: int) -> np.ndarray | None:
+        """bool [connections, branches], what all images take; None where they choose."""
+        return self.branches[cell] if self.fixed and self.branches is not None else None
 
 
 #: Skips what an image does not select. For one image at a time.
@@ -42,6 +49,15 @@ def static(selected: np.ndarray) -> Structure:
         selected: bool [cells, connections, branches], what one image selects.
     """
     return Structure(gated=False, branches=np.asarray(selected, bool))
+
+
+def fixed(kept: np.ndarray) -> Structure:
+    """A graph without any IF that runs the same branches for every image.
+
+    Args:
+        kept: bool [cells, connections, branches], at least one of each connection.
+    """
+    return Structure(gated=False, branches=np.asarray(kept, bool), fixed=True)
 
 
 def gated_branches(config: DRNetConfig) -> tuple[str, ...]:

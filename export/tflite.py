@@ -27,20 +27,19 @@ def to_tflite(network: Network, structure: Structure, float16: bool = False) -> 
     in 0..255, and `threshold`, float32 [1]; and the outputs `logits` and `probabilities`, float32
     [1, classes]; `selected`, float32 0 or 1 [cells, connections, branches]; `flops`, float32 [1].
     No tensor of it has rank 0, which some runtimes cannot handle, and `selected` is no bool, which
-    some cannot read.
+    some cannot read. Of a fixed structure there are `image`, `logits` and `probabilities` only.
     """
     size = network.config.image_size
+    image_spec = tf.TensorSpec([1, size, size, 3], tf.float32, name="image")
+    threshold_spec = tf.TensorSpec([1], tf.float32, name="threshold")
+    signature = [image_spec] if structure.fixed else [image_spec, threshold_spec]
 
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([1, size, size, 3], tf.float32, name="image"),
-            tf.TensorSpec([1], tf.float32, name="threshold"),
-        ],
-    )
-    def classify(image, threshold):
+    @tf.function(autograph=False, input_signature=signature)
+    def classify(image, threshold=None):
         outputs = forward(network, structure, image, threshold)
-        return outputs | {"selected": outputs["selected"][0]}
+        if "selected" in outputs:
+            outputs["selected"] = outputs["selected"][0]
+        return outputs
 
     # The signature keeps its names only if an object holds the function; the concrete one, since
     # the other would be traced once more.

@@ -28,7 +28,11 @@ class EvaluationImages(Protocol):
         """Whether there is such a split that was not trained on."""
 
     def count(self, split: str) -> int:
-        """The number of images of a split that there is."""
+        """How many images a split has.
+
+        Raises:
+            DataError: there is no such split.
+        """
 
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
@@ -84,6 +88,7 @@ class _DatasetImages:
         return self.dataset.splits.get(split) is not None
 
     def count(self, split):
+        self.dataset.split(split)
         return self.dataset.num_examples[split]
 
     def batches(self, split, batch_size, limit=None):
@@ -114,11 +119,12 @@ class _ArrayImages:
         return split in self.dataset.splits and split not in self.unavailable
 
     def count(self, split):
+        if not self.has(split):
+            raise DataError(f"{self.dataset.name} has no {split} split that was not trained on")
         return len(self.dataset.splits[split][1])
 
     def batches(self, split, batch_size, limit=None):
-        if not self.has(split):
-            raise DataError(f"{self.dataset.name} has no {split} split that was not trained on")
+        self.count(split)  # refuses a split that is not there
         images, labels = (array[:limit] for array in self.dataset.splits[split])
         for first in range(0, len(images), batch_size):
             end = first + batch_size

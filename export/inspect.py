@@ -1,0 +1,140 @@
+"""Prints what a .tflite file holds, and what the model.json beside it says of it.
+
+    python -m export.inspect exported/model.tflite [--json=FILE]
+
+Operators are counted over all subgraphs: those inside of IFs too. "XNNPACK" is the share of them
+that LiteRT's delegate for CPUs takes over on this machine; the others run in its plain kernels.
+
+As a part of `export` this file cannot be taken for the standard library's `inspect`, as long as the
+folder export/ itself is not on the path.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import rich.console
+import rich.table
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.errors import UserError
+from drnet_tf.writing import check_writable, write_text
+from export import artifacts
+from export.model_facts import TensorFacts, model_facts
+
+STDOUT = "-"
+
+
+def inspect_file(path: pathlib.Path | str) -> dict[str, Any]:
+    """All that is known of a file, for JSON.
+
+    Returns:
+        The fields of `ModelFacts`; `file`; and `description`, None without a model.json beside
+        the file that lists it: its name in it, where it comes from, the branches that it chooses
+        from, and whether the file is unchanged since.
+
+    Raises:
+        UserError: it is no .tflite file.
+    """
+    path = pathlib.Path(path)
+    content = path.read_bytes()
+    try:
+        facts = model_facts(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return {"file": str(path), **facts.to_dict(), "description": _description(path)}
+
+
+def _description(path: pathlib.Path) -> dict[str, Any] | None:
+    if not (path.parent / artifacts.DESCRIPTION_FILE).is_file():
+        return None
+    values = artifacts.read_description(path.parent)
+    listed = values["files"].get(path.name)
+    if listed is None:
+        return None
+    names = ("model", "dataset", "step", "checkpoint", "cells", "connections", "branch_names")
+    found = {name: values[name] for name in (*names, "gated_branches", "macs", "input")}
+    return found | {
+        "classes": len(values["class_names"]),
+        "branches": values["cells"] * values["connections"] * len(values["branch_names"]),
+        "unchanged": listed["sha256"] == artifacts.sha256(path),
+    }
+
+
+def table(values: dict[str, Any]) -> rich.table.Table:
+    """What `inspect_file` gave, a fact a line."""
+    grid = rich.table.Table(title=values["file"], title_justify="left", show_header=False, box=None)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for signature in values["signatures"]:
+        grid.add_row("signature", signature["name"] or "none")
+        for end in ("inputs", "outputs"):
+            for tensor in signature[end]:
+                grid.add_row(f"  {end[:-1]}", _tensor_text(TensorFacts(**tensor)))
+    operators = values["operators"]
+    grid.add_row("IFs", str(values["ifs"]))
+    grid.add_row("subgraphs", str(values["subgraphs"]))
+    grid.add_row("operators", f"{sum(operators.values())} of {len(operators)} kinds")
+    grid.add_row("", ", ".join(f"{count} {name}" for name, count in operators.items()))
+    if values["not_builtin"]:
+        grid.add_row("not built in", ", ".join(values["not_builtin"]))
+    grid.add_row(
+        "XNNPACK",
+        f"{100 * values['delegated_share']:.0f}%: {values['delegated']} of {values['nodes']} nodes",
+    )
+    grid.add_row("weights", f"{values['weight_bytes']:,} bytes")
+    grid.add_row("file", f"{values['file_bytes']:,} bytes")
+    if description := values["description"]:
+        for name, text in _description_lines(description):
+            grid.add_row(name, text)
+    return grid
+
+
+def _tensor_text(tensor: TensorFacts) -> str:
+    return f"{tensor.name} {tensor.type} {list(tensor.shape)}"
+
+
+def _description_lines(values: dict[str, Any]) -> list[tuple[str, str]]:
+    lowest, highest = values["input"]["range"]
+    macs = values["macs"]
+    return [
+        ("model", f"{values['model']}, step {values['step']} ({values['checkpoint']})"),
+        ("data set", f"{values['dataset']}, {values['classes']} classes"),
+        ("image", f"{values['input']['color']}, {lowest} to {highest}"),
+        (
+            "branches",
+            f"{values['branches']} = {values['cells']} cells x {values['connections']} connections "
+            f"x {len(values['branch_names'])}: {', '.join(values['branch_names'])}",
+        ),
+        ("in an IF", ", ".join(values["gated_branches"]) or "none"),
+        ("MACs", f"{macs['fixed'] / 1e6:.2f}M fixed, {macs['total'] / 1e6:.2f}M with all branches"),
+        ("checksum", "that of model.json" if values["unchanged"] else "NOT that of model.json"),
+    ]
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("json", None, f"Write all to this file too; {STDOUT} prints only that.")
+
+
+def main(path: str) -> None:
+    to = flags.FLAGS.json
+    if to and to != STDOUT:
+        check_writable(to)
+    values = inspect_file(path)
+    if to != STDOUT:
+        rich.console.Console().print(table(values), highlight=False)
+    if to:
+        text = json.dumps(values, indent=1) + "\n"
+        if to == STDOUT:
+            print(text, end="")
+        else:
+            write_text(to, text)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main, operands=("FILE.tflite",))
