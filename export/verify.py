@@ -264,8 +264,9 @@ def report_table(report: VerifyReport) -> rich.table.Table:
     table = rich.table.Table(title="against the Keras model", title_justify="left")
     for name in ("T", "model", "images", "compared", "borderline", "flipped", "logits", ""):
         # Names of signatures go on in a second line where the terminal is narrow.
-        justify = "left" if name in ("model", "") else "right"
-        table.add_column(name, justify=justify, overflow="fold")
+        table.add_column(
+            name, justify="left" if name in ("model", "") else "right", overflow="fold"
+        )
     for row in report.comparisons:
         table.add_row(
             f"{row.threshold:g}",
