@@ -57,7 +57,9 @@ def _description(path: pathlib.Path) -> dict[str, Any] | None:
         return None
     names = ("model", "dataset", "step", "checkpoint", "cells", "connections", "branch_names")
     found = {name: values[name] for name in (*names, "gated_branches", "macs", "input")}
+    static = values.get("static") if path.name == artifacts.STATIC_FILE else None
     return found | {
+        "static": static,
         "classes": len(values["class_names"]),
         "branches": values["cells"] * values["connections"] * len(values["branch_names"]),
         "unchanged": listed["sha256"] == artifacts.sha256(path),
@@ -100,7 +102,7 @@ def _tensor_text(tensor: TensorFacts) -> str:
 def _description_lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     lowest, highest = values["input"]["range"]
     macs = values["macs"]
-    return [
+    lines = [
         ("model", f"{values['model']}, step {values['step']} ({values['checkpoint']})"),
         ("data set", f"{values['dataset']}, {values['classes']} classes"),
         ("image", f"{values['input']['color']}, {lowest} to {highest}"),
@@ -109,10 +111,17 @@ def _description_lines(values: dict[str, Any]) -> list[tuple[str, str]]:
             f"{values['branches']} = {values['cells']} cells x {values['connections']} connections "
             f"x {len(values['branch_names'])}: {', '.join(values['branch_names'])}",
         ),
-        ("in an IF", ", ".join(values["gated_branches"]) or "none"),
-        ("MACs", f"{macs['fixed'] / 1e6:.2f}M fixed, {macs['total'] / 1e6:.2f}M with all branches"),
-        ("checksum", "that of model.json" if values["unchanged"] else "NOT that of model.json"),
     ]
+    if static := values["static"]:
+        kept = sum(bit for cell in static["kept"] for row in cell for bit in row)
+        lines.append(("kept", f"{kept}, the same for all images"))
+        lines.append(("MACs", f"{static['macs'] / 1e6:.2f}M"))
+    else:
+        all_macs = f"{macs['total'] / 1e6:.2f}M with all branches"
+        lines.append(("in an IF", ", ".join(values["gated_branches"]) or "none"))
+        lines.append(("MACs", f"{macs['fixed'] / 1e6:.2f}M fixed, {all_macs}"))
+    checksum = "that of model.json" if values["unchanged"] else "NOT that of model.json"
+    return [*lines, ("checksum", checksum)]
 
 
 def define_flags() -> None:
