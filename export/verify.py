@@ -22,6 +22,7 @@ from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.cost import CostTable
+from drnet_tf.data.decoding import centre
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
@@ -31,7 +32,7 @@ from drnet_tf.training.workdir import Trained, load_trained
 from export import artifacts
 from export.borderline import borderline
 from export.run_data import open_run_images, require_tensorflow
-from export.saved_model import WITHOUT_THRESHOLD, SavedModelRunner
+from export.saved_model import ENCODED, WITHOUT_THRESHOLD, SavedModelRunner
 from export.tflite import Outputs, TFLiteRunner
 
 #: Largest difference of a logit, relative to the largest logit of the image, or of a probability.
@@ -160,8 +161,13 @@ def verify(
         )
 
     signatures = {name: at_default(name) for name in WITHOUT_THRESHOLD}
+    encoded = {ENCODED: signatures.pop(ENCODED)}
+    # An image file of the model's size loses its border where evaluation takes the centre.
+    whole = artifacts.resizes_whole(artifacts.read_description(export_dir))
+    seen = np.stack([centre(image.astype(np.uint8), size, whole=whole) for image in whole_numbers])
     cases = [(threshold, images, runtimes) for threshold in thresholds]
     cases.append((default_threshold, whole_numbers, signatures))
+    cases.append((default_threshold, seen.astype(np.float32), encoded))
     keras_model = _KerasRunner(trained.model)
     comparisons = []
     for threshold, pixels, runners in cases:
