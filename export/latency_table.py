@@ -42,11 +42,9 @@ from export.routed_graph import branch_alone
 from export.run_data import require_tensorflow
 from export.structure import static
 from export.tflite import to_tflite
+from export.turns import BLOCK, UNTIMED, take_turns
 from export.weights import Network, read_weights
 
-BLOCK = 32
-UNTIMED = 3
-LEAST_ROUNDS = 5
 _PACKAGES = ("ai-edge-litert", "tensorflow")
 
 #: Name of the branch, channels, stride, height of its input.
@@ -109,7 +107,7 @@ def measure(
     cheapest &= np.cumsum(cheapest, axis=-1) == 1  # the first of equals
     nothing = _Graph(_convert(lambda x: x + 1.0, [(1, 1, 1, 1)]))
     whole = _Graph(to_tflite(network, static(cheapest)))
-    _take_turns([nothing, whole, *graphs.values()], seconds, progress)
+    take_turns([nothing, whole, *graphs.values()], seconds, progress)
 
     def latency(geometry: Geometry) -> float:
         return max(0.0, graphs[geometry].microseconds - nothing.microseconds)
@@ -164,18 +162,6 @@ def _convert(function: Callable[..., tf.Tensor], shapes: list[tuple[int, ...]]) 
     traced = tf.function(function, autograph=False, input_signature=signature)
     module.call = traced.get_concrete_function()
     return tf.lite.TFLiteConverter.from_concrete_functions([module.call], module).convert()
-
-
-def _take_turns(graphs: list[_Graph], seconds: float, progress) -> None:
-    start = time.monotonic()
-    done, rounds = 0, LEAST_ROUNDS
-    while done < rounds:
-        for graph in graphs:
-            graph.run()
-        done += 1
-        if done == 1:
-            rounds = max(rounds, int(seconds / (time.monotonic() - start)))
-        progress(done, rounds, "timing")
 
 
 def _facts(seconds: float) -> dict:

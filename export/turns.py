@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -57,8 +58,15 @@ class Block:
         return 1e3 * np.array([np.median(values) for values in self.seconds])
 
 
+class Timed(Protocol):
+    """What takes turns."""
+
+    def run(self) -> None:
+        """Does and times some dozens of invocations."""
+
+
 def take_turns(
-    blocks: Sequence[Block], seconds: float, progress: Callable[[int, int, str], None]
+    blocks: Sequence[Timed], seconds: float, progress: Callable[[int, int, str], None]
 ) -> None:
     """Runs all blocks one after the other, again and again.
 
