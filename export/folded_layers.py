@@ -68,8 +68,21 @@ def every_nth_pixel(x: tf.Tensor, stride: int) -> tf.Tensor:
 
 
 def router_net(states: list[tf.Tensor], weights: Router) -> tf.Tensor:
-    """The two preprocessed inputs of a cell to logits [batch, connections * branches]."""
-    x = tf.concat(states, axis=-1)
-    for block in weights.blocks:
+    """The two preprocessed inputs of a cell to logits [batch, connections * branches].
+
+    The first depthwise convolution reads them one by one, after the ReLU that branches share, and
+    what is concatenated is a quarter of their size.
+    """
+    first, *others = weights.blocks
+    kernels = np.split(first.depthwise, len(states), axis=2)
+    x = tf.concat(
+        [
+            tf.nn.depthwise_conv2d(tf.nn.relu(state), kernel, [1, 2, 2, 1], "SAME")
+            for state, kernel in zip(states, kernels, strict=True)
+        ],
+        axis=-1,
+    )
+    x = conv(x, first.pointwise)
+    for block in others:
         x = depthwise_pointwise(tf.nn.relu(x), block, 2)
     return dense(tf.reduce_mean(x, [1, 2]), weights.dense)

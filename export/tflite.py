@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export.routed_graph import OUTPUTS, forward
 from export.structure import Structure
+from export.vector_lanes import fill_vector_lanes
 from export.weights import Network
 
 SIGNATURE = "serving_default"
@@ -29,6 +30,7 @@ def to_tflite(network: Network, structure: Structure, float16: bool = False) -> 
     No tensor of it has rank 0, which some runtimes cannot handle, and `selected` is no bool, which
     some cannot read. Of a fixed structure there are `image`, `logits` and `probabilities` only.
     """
+    network = fill_vector_lanes(network)
     size = network.config.image_size
     image_spec = tf.TensorSpec([1, size, size, 3], tf.float32, name="image")
     threshold_spec = tf.TensorSpec([1], tf.float32, name="threshold")
