@@ -32,6 +32,7 @@ from drnet_tf.training.recalibration import recalibrate_run
 from drnet_tf.training.resumption import check_others, holds_run
 from drnet_tf.training.schedules import Recipe
 from drnet_tf.training.settings import Settings
+from drnet_tf.training.warm_start import initial_checkpoint
 from drnet_tf.training.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.training_flags import config_from_flags, define_flags, read_flags, read_recipe
 from drnet_tf.writing import replacing
@@ -63,6 +64,9 @@ def train(
         cost_table(config)
     except ValueError as error:  # an unknown branch
         raise UserError(str(error)) from error
+    initial = None
+    if settings.initial_weights:
+        initial = initial_checkpoint(settings.initial_weights, workdir, config)
     # Before the data: processes have to find each other before anything is computed.
     placement = placement_module().place(settings.distribution, recipe.batch_size)
     with ProgressBar(f"reading {dataset_name}", patience=READING_PATIENCE) as progress:
@@ -85,10 +89,10 @@ def train(
         )
     claim = claimed(workdir) if placement.chief else contextlib.nullcontext()
     with placement.together(), claim:
-        return _train(workdir, run, config, recipe, settings, module, feed, placement)
+        return _train(workdir, run, config, recipe, settings, module, feed, placement, initial)
 
 
-def _train(workdir, run, config, recipe, settings, module, feed, placement) -> int:
+def _train(workdir, run, config, recipe, settings, module, feed, placement, initial) -> int:
     if placement.chief and not holds_run(workdir, run):
         run.save(workdir)
     check_others(workdir, run, placement)
@@ -97,6 +101,8 @@ def _train(workdir, run, config, recipe, settings, module, feed, placement) -> i
         module.make_deterministic()
     with placement.scope():
         model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
+        if initial is not None:
+            initial.restore_finished(model)
         resource = _resource(run, model)
         step_function = module.TrainingStep(model, recipe, resource, feed)
     observers = []

@@ -43,6 +43,7 @@ from export.run_data import require_tensorflow
 from export.structure import static
 from export.tflite import to_tflite
 from export.turns import BLOCK, UNTIMED, take_turns
+from export.vector_lanes import fill_vector_lanes
 from export.weights import Network, read_weights
 
 _PACKAGES = ("ai-edge-litert", "tensorflow")
@@ -92,7 +93,7 @@ def measure(
         macs = cost_table(config).branch_macs
     except ValueError as error:
         raise UserError(str(error)) from error
-    network = read_weights(build_from_config(config))
+    network = fill_vector_lanes(read_weights(build_from_config(config)))
     table = geometries(config)
     places: dict[Geometry, tuple[int, int, int]] = {}
     for place in np.ndindex(*macs.shape):
@@ -148,8 +149,9 @@ class _Graph:
 
 
 def _convert_branch(network: Network, place: tuple[int, int, int], geometry: Geometry) -> bytes:
-    _, channels, stride, size = geometry
+    _, _, stride, size = geometry
     height = output_size(size, stride)
+    channels = network.cells[place[0]].geometry.channels
     return _convert(
         lambda x, weight, total: total + branch_alone(network, *place, x) * weight,
         [(1, size, size, channels), (1, 1, 1, 1), (1, height, height, channels)],

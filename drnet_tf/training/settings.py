@@ -24,6 +24,8 @@ class Settings:
         resource: what E[R] counts, "flops", "params" or "latency".
         latency_table: file of measured latencies, for resource "latency"; a run that goes on has
             its own.
+        initial_weights: workdir of another run of this architecture, whose weights this one begins
+            with; None for random ones.
         dtype: a Keras dtype policy.
         checkpoint_minutes: between checkpoints within an epoch; 0 for none.
         validate_epochs: between looks at the accuracy on the validation images, where there are
@@ -39,6 +41,7 @@ class Settings:
     deterministic: bool = False
     resource: str = "flops"
     latency_table: str | None = None
+    initial_weights: str | None = None
     dtype: str = "float32"
     checkpoint_minutes: float = 10.0
     validate_epochs: int = 1

@@ -350,6 +350,29 @@ def test_a_report_that_cannot_be_written_is_refused_in_one_line(finished, argume
     assert problem in str(line)
 
 
+def test_a_run_begins_with_the_weights_of_another(finished, tmp_path, data_dir):
+    # A learning rate of nothing: what it ends with is what it began with.
+    still = ["--stage1_epochs=0.1", "--stage2_epochs=0", "--learning_rate1=1e-30"]
+    result = run(
+        *TINY,
+        *still,
+        "--weight_average=0",
+        f"--initial_weights={finished}",
+        f"--workdir={tmp_path / 'second'}",
+        f"--data_dir={data_dir}",
+    )
+    assert result.returncode == 0, result.stderr
+    first, second = (load_trained(str(path)).model for path in (finished, tmp_path / "second"))
+    pairs = zip(first.trainable_variables, second.trainable_variables, strict=True)
+    for before, after in pairs:
+        np.testing.assert_allclose(np.asarray(after), np.asarray(before), atol=1e-6)
+
+
+def test_initial_weights_of_another_architecture_are_refused(finished, tmp_path, defined_flags):
+    arguments = ["--nodes=3", f"--initial_weights={finished}", f"--workdir={tmp_path}"]
+    assert "its nodes is 2, not 3" in refusal(train.main, *TINY, *arguments)
+
+
 def test_autoaugment_goes_with_deterministic_operations(tmp_path, data_dir):
     result = run(
         *TINY,

@@ -1,0 +1,39 @@
+"""Beginning a run with the weights of another, for one first stage with several second stages."""
+
+from __future__ import annotations
+
+from drnet_tf.architecture import DRNetConfig
+from drnet_tf.errors import UserError
+from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.training.workdir import Run
+
+
+def initial_checkpoint(source: str, workdir: str, config: DRNetConfig) -> Checkpoint | None:
+    """The checkpoint that a run begins with: the latest one of another run.
+
+    Args:
+        source: workdir of the other run.
+        workdir: that of this run.
+        config: the architecture of this run.
+
+    Returns:
+        None where the run has a checkpoint of its own already, with which it goes on.
+
+    Raises:
+        UserError: there is no other run, or it is one of another architecture.
+    """
+    if latest_checkpoint(workdir) is not None:
+        return None
+    other = Run.load(source).config.to_dict()
+    path = latest_checkpoint(source)
+    if path is None:
+        raise UserError(f"--initial_weights={source} has no checkpoint: it is not trained yet")
+    values = config.to_dict()
+    differing = [name for name in values if other[name] != values[name]]
+    if differing:
+        name = differing[0]
+        raise UserError(
+            f"--initial_weights={source} is of another architecture: its {name} is {other[name]}, "
+            f"not {values[name]}"
+        )
+    return Checkpoint.read(path)
