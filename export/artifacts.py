@@ -19,9 +19,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from drnet_tf.architecture import DRNetConfig
 from drnet_tf.errors import UserError
 from drnet_tf.training.workdir import Trained
-from export.structure import gated_branches
+from export.structure import Structure, gated_branches, routed
 
 TFLITE_FILE = "model.tflite"
 STATIC_FILE = "model_static.tflite"
@@ -51,12 +54,14 @@ def describe(
     class_names: Sequence[str],
     folder: pathlib.Path,
     operators: dict[str, int],
+    structure: Structure,
     serving: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of model.json for an export whose other files are in `folder`.
 
     Args:
         operators: how often each operator occurs in the .tflite.
+        structure: how it runs the branches.
         serving: what the signatures of the SavedModel do.
     """
     config, cost = trained.model.config, trained.model.cost
@@ -83,7 +88,8 @@ def describe(
         "class_names": list(class_names),
         "serving": serving,
         "branch_names": list(config.branches),
-        "gated_branches": list(gated_branches(config)),
+        "gated_branches": list(gated_branches(config, structure)),
+        "gates": np.asarray(structure.gates, int).tolist(),
         "cells": config.cells,
         "connections": config.connections,
         "temperature": float(trained.model.temperature.numpy()),
@@ -102,6 +108,19 @@ def describe(
         },
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def read_structure(export_dir: pathlib.Path | str) -> Structure:
+    """How model.tflite of an export runs its branches.
+
+    Raises:
+        UserError: the folder is no export.
+    """
+    values = read_description(export_dir)
+    if "gates" in values:
+        return Structure(gates=np.array(values["gates"], bool))
+    # Exports of earlier versions do not say it.
+    return routed(DRNetConfig.from_dict(values["config"]))
 
 
 def describe_file(path: pathlib.Path) -> dict[str, Any]:

@@ -16,20 +16,30 @@ import math
 import pathlib
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import rich.console
 from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import replacing
 from export import artifacts
+from export.branch_use import counting_images, select_all
 from export.inspection import count_operators, not_builtin
 from export.quantize import define_quantization_flags, parse_quantizations, quantize_from_flags
 from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import SIGNATURES, Serving, write_saved_model
 from export.static_file import MOST_USED, StaticRequest, read_branches, summary, write_static_file
-from export.structure import ROUTED
+from export.structure import Structure, routed
+from export.structure_choice import (
+    AUTO,
+    CONVOLUTIONS,
+    STRUCTURES,
+    choose_structure,
+    measure_gates,
+)
 from export.tf_serving import write_serving_files
 from export.tflite import to_tflite
 from export.weights import Network, read_weights
@@ -60,6 +70,7 @@ def convert(
     *,
     default_threshold: float = Serving.default_threshold,
     whole: bool = Serving.whole,
+    structure: Structure | None = None,
     static: StaticRequest | None = None,
 ) -> ExportResult:
     """Writes the export of a model.
@@ -72,6 +83,8 @@ def convert(
         default_threshold: T of the SavedModel's signatures that take none.
         whole: whether evaluation resizes the images of the data set whole: images that a server
             gets as JPEG or PNG are brought to the model's size in the same way.
+        structure: how model.tflite runs the branches; None for an IF around every one that has
+            parameters.
         static: the file without routing to write too, if any.
 
     Raises:
@@ -87,11 +100,12 @@ def convert(
         raise UserError("a class name is empty or has a line break in it")
     check_threshold(default_threshold)
     network = read_weights(trained.model)
+    structure = structure or routed(config)
     serving = Serving(class_names, default_threshold, whole)
     with replacing(output) as folder:
         folder.mkdir()
         announce(f"Converting to {artifacts.TFLITE_FILE}")
-        model, operators = _routed_tflite(network)
+        model, operators = _routed_tflite(network, structure)
         (folder / artifacts.TFLITE_FILE).write_bytes(model)
         announce(f"Writing {artifacts.SAVED_MODEL}")
         write_saved_model(network, serving, artifacts.saved_model_path(folder))
@@ -112,6 +126,7 @@ def convert(
             class_names,
             folder,
             operators,
+            structure,
             {
                 "default_threshold": default_threshold,
                 "encoded_images": artifacts.WHOLE if whole else artifacts.CENTRE_CROP,
@@ -124,10 +139,10 @@ def convert(
     return ExportResult(pathlib.Path(output), len(model), operators, description)
 
 
-def _routed_tflite(network: Network) -> tuple[bytes, dict[str, int]]:
+def _routed_tflite(network: Network, structure: Structure) -> tuple[bytes, dict[str, int]]:
     own = sorted({network.config.branches[key[1]] for cell in network.cells for key in cell.layers})
     try:
-        model = to_tflite(network, ROUTED)
+        model = to_tflite(network, structure)
     except Exception as error:
         # Only the layers of a user can hold what the converter does not know.
         if not own:
@@ -140,6 +155,14 @@ def _routed_tflite(network: Network) -> tuple[bytes, dict[str, int]]:
             f"{', '.join(unknown)}"
         )
     return model, dict(operators)
+
+
+def _measured_structure(trained: Trained, images: np.ndarray, threshold: float) -> Structure:
+    """The structure of least expected time for images like these."""
+    with ProgressBar("structure") as bar:
+        times = measure_gates(read_weights(trained.model), progress=bar.update)
+    use = select_all(trained.model, images, threshold)[0].mean(axis=0)
+    return choose_structure(trained.model.config, times, use)
 
 
 def check_threshold(threshold: float) -> None:
@@ -169,6 +192,16 @@ def define_flags() -> None:
         Serving.default_threshold,
         "T of the SavedModel's signatures that take none; 1 runs all branches.",
     )
+    flags.DEFINE_enum(
+        "structure",
+        CONVOLUTIONS,
+        STRUCTURES,
+        "Which branches sit in an IF: those with parameters, or where it pays at the default "
+        "threshold, by times measured on this machine and the branches that images select.",
+    )
+    flags.DEFINE_integer(
+        "structure_images", 500, "Images to count branches on, for auto.", lower_bound=1
+    )
     define_quantization_flags("none")
     flags.DEFINE_float(
         "static_threshold", None, "Write model_static.tflite too, of the branches used at this T."
@@ -197,14 +230,18 @@ def main() -> None:
     trained = load_trained(values.workdir)
     # Without the data set: who trains on random crops evaluates on the central one.
     whole = not trained.run.settings.get("random_resized_crop", False)
-    static = None
-    if class_names is None or values.static_threshold is not None:
+    static = structure = None
+    automatic = values.structure == AUTO
+    if class_names is None or automatic or values.static_threshold is not None:
         dataset = open_run_images(trained.run, values.data_dir)
         whole = dataset.whole
         if class_names is None:
             class_names = list(dataset.class_names)
         if values.static_threshold is not None:
             static = StaticRequest(values.static_threshold, branches, dataset, values.static_images)
+        if automatic:
+            images, _ = counting_images(dataset, values.structure_images)
+            structure = _measured_structure(trained, images, values.default_threshold)
     console = rich.console.Console()
     with console.status("Reading the weights") as status:
         result = convert(
@@ -214,6 +251,7 @@ def main() -> None:
             status.update,
             default_threshold=values.default_threshold,
             whole=whole,
+            structure=structure,
             static=static,
         )
     console.print(

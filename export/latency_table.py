@@ -16,21 +16,17 @@ import datetime
 import importlib.metadata
 import json
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
 import rich.console
 import rich.table
-import tensorflow as tf
 from absl import flags
-from ai_edge_litert.interpreter import Interpreter
 
 from drnet_tf import command_line
 from drnet_tf.architecture import DRNetConfig
 from drnet_tf.cost import cost_table
 from drnet_tf.errors import UserError
-from drnet_tf.layers.branches import output_size
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.progress import ProgressBar
@@ -38,38 +34,22 @@ from drnet_tf.training.latency_table import LatencyTable
 from drnet_tf.training.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
 from drnet_tf.writing import check_writable, write_text
-from export.routed_graph import branch_alone
+from export.branch_graphs import (
+    Geometry,
+    TimedGraph,
+    always,
+    first_places,
+    geometries,
+    next_to_nothing,
+)
 from export.run_data import require_tensorflow
 from export.structure import static
 from export.tflite import to_tflite
-from export.turns import BLOCK, UNTIMED, take_turns
+from export.turns import take_turns
 from export.vector_lanes import fill_vector_lanes
-from export.weights import Network, read_weights
+from export.weights import read_weights
 
 _PACKAGES = ("ai-edge-litert", "tensorflow")
-
-#: Name of the branch, channels, stride, height of its input.
-Geometry = tuple[str, int, int, int]
-
-
-def geometries(config: DRNetConfig) -> list[list[list[Geometry]]]:
-    """The geometry of every branch, [cells][connections][branches]."""
-    return [
-        [
-            [
-                (
-                    name,
-                    cell.channels,
-                    cell.stride(source),
-                    cell.size if source < 2 else cell.output_size,
-                )
-                for name in config.branches
-            ]
-            for pair in config.node_inputs
-            for source in pair
-        ]
-        for cell in config.cell_geometry
-    ]
 
 
 def measure(
@@ -95,19 +75,16 @@ def measure(
         raise UserError(str(error)) from error
     network = fill_vector_lanes(read_weights(build_from_config(config)))
     table = geometries(config)
-    places: dict[Geometry, tuple[int, int, int]] = {}
-    for place in np.ndindex(*macs.shape):
-        cell, connection, branch = place
-        places.setdefault(table[cell][connection][branch], place)
-    graphs: dict[Geometry, _Graph] = {}
+    places = first_places(config)
+    graphs: dict[Geometry, TimedGraph] = {}
     for done, (geometry, place) in enumerate(places.items()):
         progress(done, len(places) + 1, "converting")
-        graphs[geometry] = _Graph(_convert_branch(network, place, geometry))
+        graphs[geometry] = TimedGraph(always(network, place))
     progress(len(places), len(places) + 1, "converting")
     cheapest = macs == macs.min(axis=-1, keepdims=True)
     cheapest &= np.cumsum(cheapest, axis=-1) == 1  # the first of equals
-    nothing = _Graph(_convert(lambda x: x + 1.0, [(1, 1, 1, 1)]))
-    whole = _Graph(to_tflite(network, static(cheapest)))
+    nothing = TimedGraph(next_to_nothing())
+    whole = TimedGraph(to_tflite(network, static(cheapest)))
     take_turns([nothing, whole, *graphs.values()], seconds, progress)
 
     def latency(geometry: Geometry) -> float:
@@ -120,50 +97,6 @@ def measure(
         whole.microseconds - nothing.microseconds - float(branches[cheapest].sum()),
         _facts(seconds),
     )
-
-
-class _Graph:
-    """A .tflite with its inputs set, and the times that it took."""
-
-    def __init__(self, content: bytes):
-        self.interpreter = Interpreter(model_content=content, num_threads=1)
-        self.interpreter.allocate_tensors()
-        generator = np.random.default_rng(0)
-        for tensor in self.interpreter.get_input_details():
-            values = generator.uniform(0, 1, tensor["shape"]).astype(np.float32)
-            self.interpreter.set_tensor(tensor["index"], values)
-        self.seconds: list[float] = []
-
-    def run(self) -> None:
-        for i in range(-UNTIMED, BLOCK):
-            # CPU time: of a single thread that is the latency on an idle machine, and on a busy one
-            # it leaves out the waiting, which would fall on the longer graphs.
-            start = time.thread_time_ns()
-            self.interpreter.invoke()
-            if i >= 0:
-                self.seconds.append(1e-9 * (time.thread_time_ns() - start))
-
-    @property
-    def microseconds(self) -> float:
-        return 1e6 * float(np.median(self.seconds))
-
-
-def _convert_branch(network: Network, place: tuple[int, int, int], geometry: Geometry) -> bytes:
-    _, _, stride, size = geometry
-    height = output_size(size, stride)
-    channels = network.cells[place[0]].geometry.channels
-    return _convert(
-        lambda x, weight, total: total + branch_alone(network, *place, x) * weight,
-        [(1, size, size, channels), (1, 1, 1, 1), (1, height, height, channels)],
-    )
-
-
-def _convert(function: Callable[..., tf.Tensor], shapes: list[tuple[int, ...]]) -> bytes:
-    module = tf.Module()
-    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    traced = tf.function(function, autograph=False, input_signature=signature)
-    module.call = traced.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([module.call], module).convert()
 
 
 def _facts(seconds: float) -> dict:

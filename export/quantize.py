@@ -40,7 +40,6 @@ from export import artifacts
 from export.calibration import THRESHOLDS, tensor_ranges
 from export.packing import pack
 from export.run_data import open_run_images, require_tensorflow
-from export.structure import ROUTED
 from export.tflite import to_tflite
 from export.weights import read_weights
 
@@ -138,7 +137,9 @@ def quantize(
         )
     model = artifacts.tflite_files(export_dir)[artifacts.FLOAT32].read_bytes()
     make = {
-        FLOAT16: lambda: to_tflite(read_weights(trained.model), ROUTED, float16=True),
+        FLOAT16: lambda: to_tflite(
+            read_weights(trained.model), artifacts.read_structure(export_dir), float16=True
+        ),
         WEIGHT_INT8: lambda: quantize_weights(model),
         INT8: lambda: quantize_int8(model, pixels, thresholds, progress),
     }

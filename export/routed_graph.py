@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from drnet_tf.architecture import INPUTS_PER_NODE
-from drnet_tf.layers.branches import Pool, Skip, find_branch, is_parameter_free
+from drnet_tf.layers.branches import Pool, Skip, find_branch
 from drnet_tf.layers.selection import select
 from export import folded_layers
 from export.frozen_layer import freeze
@@ -145,13 +145,14 @@ class _Nodes:
         ]
         pairs = [pair for pair in pairs if self.structure.holds(self.index, *pair)]
         # What always runs goes first, so that the IFs find a sum to add to.
-        pairs.sort(key=lambda pair: not is_parameter_free(self.branches[pair[1]]))
+        pairs.sort(key=lambda pair: self.structure.skips(self.index, *pair))
         total = None
         for connection, branch in pairs:
             position = connection * len(self.branches) + branch
-            run = self._branch(connection, branch)
+            skips = self.structure.skips(self.index, connection, branch)
+            run = self._branch(connection, branch, alone=skips)
             weight = self.weights[position]
-            if self.structure.gated and not is_parameter_free(self.branches[branch]):
+            if skips:
                 if total is None:
                     total = tf.zeros(self._node_shape())
                 total = _add_if(self.selected[position], total, run, weight)
@@ -164,8 +165,12 @@ class _Nodes:
         geometry = self.cell.geometry
         return [1, geometry.output_size, geometry.output_size, geometry.channels]
 
-    def _branch(self, connection: int, branch: int) -> Callable[[], tf.Tensor]:
-        """What computes a branch; what it shares with others is computed here."""
+    def _branch(self, connection: int, branch: int, alone: bool = False) -> Callable[[], tf.Tensor]:
+        """What computes a branch; its ReLU, which it shares with others, is computed here.
+
+        Args:
+            alone: whether it runs inside of an IF, where no other can use what it computes.
+        """
         source = self.config.node_inputs[connection // INPUTS_PER_NODE][
             connection % INPUTS_PER_NODE
         ]
@@ -183,6 +188,8 @@ class _Nodes:
         apply = parameter_free.apply
         if isinstance(parameter_free, Skip) and stride > 1:
             apply = folded_layers.every_nth_pixel
+        if alone:
+            return lambda: apply(state, stride)
         return lambda: self._share((branch, source), lambda: apply(state, stride))
 
     def _share(self, key: tuple, make: Callable[[], tf.Tensor]) -> tf.Tensor:

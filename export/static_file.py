@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from drnet_tf.data.evaluation_images import EvaluationImages, first_images
+from drnet_tf.data.evaluation_images import EvaluationImages
 from drnet_tf.errors import UserError
 from drnet_tf.models import DRNet
+from export.branch_use import BATCH, counting_images, select_all
 from export.structure import fixed
 from export.tflite import SIGNATURE, TFLiteRunner, to_tflite
 from export.threads import in_threads, worker_count
@@ -29,7 +29,6 @@ from export.weights import Network
 #: The rule that keeps as many branches of each connection as images select on average, rounded up.
 MOST_USED = "most_used"
 WEIGHTS = "router"
-BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +68,7 @@ def write_static_file(
     Returns:
         What model.json says of it, see model_schema.json.
     """
-    split = "validation" if request.dataset.has("validation") else "train"
-    images = first_images(request.dataset, split, request.images)
+    images, split = counting_images(request.dataset, request.images)
     announce(f"Counting the branches that {len(images)} images select")
     selected, recalibrated = select_all(model, images, request.threshold)
     kept = kept_branches(selected, recalibrated, request.branches)
@@ -85,26 +83,6 @@ def write_static_file(
         "calibration": {"split": split, "images": len(images)},
         "accuracy": compare(path, routed, request, announce),
     }
-
-
-def select_all(model: DRNet, images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """The selected branches, bool, and the recalibrated weights of images.
-
-    Returns:
-        Two arrays [images, cells, connections, branches].
-    """
-    size = model.config.image_size
-
-    @tf.function(
-        autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)]
-    )
-    def route(batch):
-        intermediates = model(batch, threshold=threshold)[1]
-        return intermediates["selected"], intermediates["recalibrated"]
-
-    batches = [route(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-    selected, recalibrated = zip(*batches, strict=True)
-    return np.concatenate(selected), np.concatenate(recalibrated)
 
 
 def kept_branches(

@@ -15,18 +15,27 @@ class Structure:
     """How a graph runs the branches of its connections.
 
     Args:
-        gated: whether each branch that has parameters sits in an IF of its own and is skipped where
-            the image does not select it. Pools and skips always run: they cost less than their
-            IF would, and two connections that read one node share them.
+        gates: bool [cells, connections, branches], the branches that sit in an IF of their own and
+            are skipped where the image does not select them; None for none. The others always run.
+            A pool that always runs is shared by the connections that read one node; in an IF it
+            cannot be.
         branches: bool [cells, connections, branches], the branches that the graph holds; None
             for all.
         fixed: whether all images take all these branches, whatever the threshold, which the graph
             then does not know. Their weights are the router's, divided by their sum.
     """
 
-    gated: bool
+    gates: np.ndarray | None = None
     branches: np.ndarray | None = None
     fixed: bool = False
+
+    @property
+    def gated(self) -> bool:
+        """Whether it can skip anything. It then takes one image at a time."""
+        return self.gates is not None and bool(self.gates.any())
+
+    def skips(self, cell: int, connection: int, branch: int) -> bool:
+        return self.gates is not None and bool(self.gates[cell, connection, branch])
 
     def holds(self, cell: int, connection: int, branch: int) -> bool:
         return self.branches is None or bool(self.branches[cell, connection, branch])
@@ -36,10 +45,18 @@ class Structure:
         return self.branches[cell] if self.fixed and self.branches is not None else None
 
 
-#: Skips what an image does not select. For one image at a time.
-ROUTED = Structure(gated=True)
 #: Runs every branch and gives those that are not selected a weight of zero.
-DENSE = Structure(gated=False)
+DENSE = Structure()
+
+
+def routed(config: DRNetConfig) -> Structure:
+    """Skips branches that have parameters where the image does not select them.
+
+    Pools and skips always run: most of them cost less than their IF would.
+    `export.structure_choice` measures which do not.
+    """
+    parametric = [not is_parameter_free(find_branch(name)) for name in config.branches]
+    return Structure(gates=np.tile(parametric, (config.cells, config.connections, 1)))
 
 
 def static(selected: np.ndarray) -> Structure:
@@ -48,7 +65,7 @@ def static(selected: np.ndarray) -> Structure:
     Args:
         selected: bool [cells, connections, branches], what one image selects.
     """
-    return Structure(gated=False, branches=np.asarray(selected, bool))
+    return Structure(branches=np.asarray(selected, bool))
 
 
 def fixed(kept: np.ndarray) -> Structure:
@@ -57,9 +74,12 @@ def fixed(kept: np.ndarray) -> Structure:
     Args:
         kept: bool [cells, connections, branches], at least one of each connection.
     """
-    return Structure(gated=False, branches=np.asarray(kept, bool), fixed=True)
+    return Structure(branches=np.asarray(kept, bool), fixed=True)
 
 
-def gated_branches(config: DRNetConfig) -> tuple[str, ...]:
-    """Names of the branches that `ROUTED` can skip."""
-    return tuple(name for name in config.branches if not is_parameter_free(find_branch(name)))
+def gated_branches(config: DRNetConfig, structure: Structure) -> tuple[str, ...]:
+    """Names of the branches that it can skip somewhere."""
+    if structure.gates is None:
+        return ()
+    somewhere = np.asarray(structure.gates.any(axis=(0, 1))).tolist()
+    return tuple(name for name, gated in zip(config.branches, somewhere, strict=True) if gated)

@@ -10,7 +10,7 @@ import pytest
 from drnet_tf.errors import UserError
 from export import artifacts
 from export.compare import compare_files, result_table
-from export.structure import ROUTED
+from export.structure import routed
 from export.tflite import to_tflite
 from export.weights import read_weights
 from tests.export.routed_model import run_keras
@@ -22,7 +22,7 @@ def says_two(exported):
     network = read_weights(exported.trained.model)
     bias = network.classifier.bias + 1e3 * (np.arange(4) == 2)
     classifier = dataclasses.replace(network.classifier, bias=bias.astype(np.float32))
-    return to_tflite(dataclasses.replace(network, classifier=classifier), ROUTED)
+    return to_tflite(dataclasses.replace(network, classifier=classifier), routed(network.config))
 
 
 @pytest.fixture

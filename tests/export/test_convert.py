@@ -13,6 +13,7 @@ from drnet_tf.errors import UserError
 from export import artifacts
 from export import convert as convert_module
 from export.convert import convert
+from export.structure import routed
 from tests.export.routed_model import CLASS_NAMES, CONFIG
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -68,7 +69,7 @@ def test_failure_leaves_the_older_export_as_it_was(exported, tmp_path, monkeypat
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(convert_module, "_routed_tflite", lambda network: (b"new", {}))
+    monkeypatch.setattr(convert_module, "_routed_tflite", lambda network, structure: (b"new", {}))
     monkeypatch.setattr(convert_module, "write_saved_model", fail)
     with pytest.raises(OSError, match="No space left"):
         convert(exported.trained, CLASS_NAMES, output)
@@ -81,7 +82,7 @@ def test_branch_that_does_not_convert_is_named(exported, tmp_path, monkeypatch):
     network = convert_module.read_weights(exported.trained.model)
     cells = tuple(dataclasses.replace(cell, layers={(0, 4): None}) for cell in network.cells)
     with pytest.raises(UserError, match="branch skip does not convert"):
-        convert_module._routed_tflite(dataclasses.replace(network, cells=cells))
+        convert_module._routed_tflite(dataclasses.replace(network, cells=cells), routed(CONFIG))
 
 
 def test_command_line_ends_with_one_line_where_there_is_no_run(tmp_path):

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from drnet_tf.training.latency_table import LatencyTable
-from export.latency_table import geometries, latency_lines, measure
+from export.branch_graphs import geometries
+from export.latency_table import latency_lines, measure
 from tests.export.routed_model import CONFIG
 
 

@@ -16,7 +16,7 @@ from export import artifacts
 from export.inspection import count_operators, not_builtin
 from export.routed_graph import OUTPUTS, forward
 from export.saved_model import SavedModelRunner
-from export.structure import DENSE, ROUTED, static
+from export.structure import DENSE, Structure, routed, static
 from export.tflite import Outputs, TFLiteRunner, to_tflite
 from export.weights import read_weights
 from tests.export.routed_model import (
@@ -76,7 +76,12 @@ def test_saved_model_equals_keras(exported, saved_model, images, threshold):
     assert_equal_outputs(saved_model.run(images, threshold), expected)
 
 
-@pytest.mark.parametrize("structure", [ROUTED, DENSE], ids=["routed", "dense"])
+ALL_GATED = Structure(gates=np.ones((CONFIG.cells, CONFIG.connections, 5), bool))
+
+
+@pytest.mark.parametrize(
+    "structure", [routed(CONFIG), ALL_GATED, DENSE], ids=["routed", "all gated", "dense"]
+)
 def test_graph_run_eagerly_equals_keras(exported, images, structure):
     network = read_weights(exported.trained.model)
     outputs = [
@@ -157,10 +162,18 @@ def test_no_input_or_output_has_rank_zero(exported):
 def test_variants_equal_keras(config):
     model = model_with_varied_routing(config)
     images = images_of(config, 2)
-    runner = TFLiteRunner(to_tflite(read_weights(model), ROUTED))
+    runner = TFLiteRunner(to_tflite(read_weights(model), routed(config)))
     for threshold in (0.0, 0.5, 1.0):
         expected = run_keras(model, images, threshold)
         assert_equal_outputs(runner.run_all(images, threshold), expected)
+
+
+def test_graph_that_can_skip_every_branch_equals_keras(exported, images):
+    converted = to_tflite(read_weights(exported.trained.model), ALL_GATED)
+    assert count_operators(converted)["IF"] == ALL_GATED.gates.size
+    for threshold in (0.0, 0.5, 1.0):
+        expected = run_keras(exported.trained.model, images, threshold)
+        assert_equal_outputs(TFLiteRunner(converted).run_all(images, threshold), expected)
 
 
 def test_branch_of_ones_own_is_gated_and_equals_keras(monkeypatch):
@@ -181,7 +194,7 @@ def test_branch_of_ones_own_is_gated_and_equals_keras(monkeypatch):
     )
     model = model_with_varied_routing(config)
     images = images_of(config, 3)
-    converted = to_tflite(read_weights(model), ROUTED)
+    converted = to_tflite(read_weights(model), routed(config))
     assert count_operators(converted)["IF"] == config.connections
     for threshold in (0.0, 1.0):
         expected = run_keras(model, images, threshold)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from drnet_tf.errors import UserError
+from export.branch_use import select_all
 from export.convert import convert
 from export.image_sources import dataset_source
 from export.inspect import inspect_file
@@ -16,7 +17,6 @@ from export.static_file import (
     StaticRunner,
     kept_branches,
     read_branches,
-    select_all,
     summary,
 )
 from tests.export.json_schema import violations

@@ -58,7 +58,9 @@ def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 def test_default_threshold_is_an_argument_and_is_recorded(exported, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert_module, "_routed_tflite", lambda network: (b"quicker", {}))
+    monkeypatch.setattr(
+        convert_module, "_routed_tflite", lambda network, structure: (b"quicker", {})
+    )
     convert(exported.trained, CLASS_NAMES, tmp_path / "export", default_threshold=0.25)
     assert artifacts.default_threshold(tmp_path / "export") == 0.25
     runner = SavedModelRunner(artifacts.saved_model_path(tmp_path / "export"))

@@ -1,0 +1,40 @@
+"""Which branches images select: what structure choices and static files are made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from drnet_tf.data.evaluation_images import EvaluationImages, first_images
+from drnet_tf.models import DRNet
+
+BATCH = 32
+
+
+def counting_images(dataset: EvaluationImages, count: int) -> tuple[np.ndarray, str]:
+    """Images to count branches on, which are no test images, and the name of their split.
+
+    They are validation images, or where a model was trained on these, training images.
+    """
+    split = "validation" if dataset.has("validation") else "train"
+    return first_images(dataset, split, count), split
+
+
+def select_all(model: DRNet, images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """The selected branches, bool, and the recalibrated weights of images.
+
+    Returns:
+        Two arrays [images, cells, connections, branches].
+    """
+    size = model.config.image_size
+
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)]
+    )
+    def route(batch):
+        intermediates = model(batch, threshold=threshold)[1]
+        return intermediates["selected"], intermediates["recalibrated"]
+
+    batches = [route(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    selected, recalibrated = zip(*batches, strict=True)
+    return np.concatenate(selected), np.concatenate(recalibrated)
