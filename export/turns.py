@@ -14,11 +14,18 @@ from typing import Protocol
 
 import numpy as np
 
-from export.tflite import TFLiteRunner
 
 BLOCK = 32
 UNTIMED = 3
 LEAST_ROUNDS = 3
+
+
+class Runner(Protocol):
+    """What classifies one image at a time, such as an `export.tflite.TFLiteRunner`."""
+
+    def set_threshold(self, threshold: float) -> None: ...
+    def set_image(self, image: np.ndarray) -> None: ...
+    def invoke(self) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,13 +39,13 @@ class Block:
         seconds: of each image, the times that were taken.
     """
 
-    runner: TFLiteRunner
+    runner: Runner
     threshold: float
     images: np.ndarray
     seconds: list[list[float]]
 
     @classmethod
-    def of(cls, runner: TFLiteRunner, threshold: float, images: np.ndarray) -> Block:
+    def of(cls, runner: Runner, threshold: float, images: np.ndarray) -> Block:
         return cls(runner, threshold, images, [[] for _ in images])
 
     def run(self) -> None:

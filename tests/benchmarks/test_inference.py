@@ -1,0 +1,54 @@
+"""MobileNetV2 as a peer, and the table that an export shares with it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks import inference
+from benchmarks.mobilenet_v2 import mobilenet_v2
+from drnet_tf.errors import UserError
+from drnet_tf.training.checkpoints import Checkpoint
+from drnet_tf.training.workdir import Run, load_trained
+from export.convert import convert
+from tests.export.routed_model import CLASS_NAMES, CONFIG, images_of, model_with_varied_routing
+
+
+def test_mobilenet_v2_has_the_size_that_the_paper_counts():
+    model = mobilenet_v2()
+    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert round(parameters / 1e6, 2) == 2.30
+    # The paper counts batch normalization too, an element each.
+    assert 0.95 < inference._peer_macs() / 94.42e6 < 1
+    assert model.output.shape == (1, 10)
+
+
+@pytest.fixture(scope="module")
+def export_of_32(tmp_path_factory):
+    config = dataclasses.replace(CONFIG, image_size=32, cells=1, nodes=1, node_inputs=())
+    workdir = tmp_path_factory.mktemp("workdir")
+    Run("drnet_xs.digits", config, "digits", {"data_dir": None}).save(str(workdir))
+    Checkpoint.of(1, model_with_varied_routing(config)).write(str(workdir))
+    trained = load_trained(str(workdir))
+    return trained, convert(trained, CLASS_NAMES, workdir / "export").folder
+
+
+def test_every_graph_is_timed_beside_the_peer(export_of_32):
+    trained, folder = export_of_32
+    images = images_of(trained.model.config, 2)
+    rows = inference.compare(trained, str(folder), images, [0.0, 1.0], seconds=0.0)
+    names = [row["name"] for row in rows]
+    assert names == [inference.PEER, inference.ALL, "DRNet routed, T = 0", "DRNet routed, T = 1"]
+    assert rows[0]["ratio"] == 1
+    for row in rows:
+        assert 0 < row["median_ms"] <= row["p90_ms"]
+        assert row["ratio"] == row["median_ms"] / rows[0]["median_ms"]
+    assert rows[2]["macs"] < rows[3]["macs"] == rows[1]["macs"]
+    assert inference.table(rows, 2).row_count == 4
+
+
+def test_images_of_another_size_are_refused(export_of_32, monkeypatch):
+    trained, folder = export_of_32
+    monkeypatch.setattr(inference, "IMAGE_SIZE", 224)
+    with pytest.raises(UserError, match="224 x 224"):
+        inference.compare(trained, str(folder), images_of(trained.model.config, 1), [1.0], 0.0)
