@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import rich.console
 import rich.table
-import tensorflow as tf
 from absl import flags
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks.mobilenet_v2 import IMAGE_SIZE, mobilenet_v2
+from benchmarks.mobilenet_v2 import IMAGE_SIZE, converted_mobilenet_v2, mobilenet_v2
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
@@ -70,7 +69,7 @@ def compare(
             f"{trained.model.config.image_size} x {trained.model.config.image_size}"
         )
     progress(0, 2, "converting")
-    peer = Block.of(_Peer(_converted(mobilenet_v2())), 1.0, images)
+    peer = Block.of(_Peer(converted_mobilenet_v2()), 1.0, images)
     progress(1, 2, "converting")
     dense = TFLiteRunner(to_tflite(read_weights(trained.model), DENSE))
     routed = TFLiteRunner(pathlib.Path(export_dir, artifacts.TFLITE_FILE))
@@ -112,19 +111,6 @@ class _Peer:
 
     def invoke(self) -> None:
         self._interpreter.invoke()
-
-
-def _converted(model) -> bytes:
-    shape = (1, IMAGE_SIZE, IMAGE_SIZE, 3)
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32)])
-    def classify(image):
-        return model(image, training=False)
-
-    module = tf.Module()
-    module.model, module.classify = model, classify
-    concrete = classify.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
 
 
 def _peer_macs() -> int:

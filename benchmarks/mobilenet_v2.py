@@ -9,6 +9,7 @@ change the number of channels have a 1x1 convolution as their shortcut.
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 IMAGE_SIZE = 32
@@ -36,6 +37,11 @@ def mobilenet_v2(classes: int = 10) -> keras.Model:
     x = _relu6(_pointwise(x, LAST_CHANNELS))
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, layers.Dense(classes, activation="softmax")(x))
+
+
+def converted_mobilenet_v2() -> bytes:
+    """The .tflite, with the signature `serving_default` and its input `image`."""
+    return tf.lite.TFLiteConverter.from_keras_model(mobilenet_v2()).convert()
 
 
 def _inverted_residual(x, expansion: int, channels: int, stride: int):

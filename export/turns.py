@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 
-
 BLOCK = 32
 UNTIMED = 3
 LEAST_ROUNDS = 3

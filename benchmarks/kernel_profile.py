@@ -1,0 +1,182 @@
+"""Where the time of a .tflite goes, by the kernels that run: LiteRT under Linux's perf.
+
+    python -m benchmarks.kernel_profile --workdir=RUN --export_dir=EXPORT
+
+One thread, real test images in turn, samples of the CPU clock. Kernels of XNNPACK are named after
+what they compute and the instructions that they use; the rest is what LiteRT does around them, for
+IF above all. Needs `perf` (Debian: linux-perf).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+
+from benchmarks.mobilenet_v2 import IMAGE_SIZE, converted_mobilenet_v2
+from drnet_tf import command_line
+from drnet_tf.data.evaluation_images import first_images
+from drnet_tf.errors import UserError
+from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.machine import machine_facts
+from drnet_tf.progress import ProgressBar
+from drnet_tf.training.workdir import load_trained
+from drnet_tf.writing import check_writable, write_text
+from export import artifacts
+from export.run_data import open_run_images, require_tensorflow
+from export.structure import DENSE
+from export.tflite import to_tflite
+from export.weights import read_weights
+
+#: What kernels are for, by the first pattern that their name has.
+KINDS = (
+    ("depthwise 5x5", r"dwconv.*_25p"),
+    ("depthwise 3x3", r"dwconv.*_9p"),
+    ("pointwise and dense", r"_gemm_"),
+    ("other convolutions", r"_igemm_|dwconv"),
+    ("max pools", r"maxpool"),
+    ("average pools, means", r"avgpool|_rsum|_rdsum|gavgpool"),
+    ("weights of branches", r"vmul"),
+    ("sums of branches", r"vadd"),
+    ("ReLU", r"vclamp|vrelu"),
+    ("copies", r"memmove|memcpy|_copy_|xnn_xx_"),
+    ("other kernels", r"ukernel"),
+)
+AROUND = "around kernels: LiteRT, IF"
+
+#: Runs a model on images in turn until it is killed; says when it is ready. Without TensorFlow.
+_CHILD = """
+import itertools, sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+inputs = interpreter.get_signature_runner().get_input_details()
+if "threshold" in inputs:
+    threshold = np.array([float(sys.argv[2])], np.float32)
+    interpreter.set_tensor(inputs["threshold"]["index"], threshold)
+for count, image in enumerate(itertools.cycle(np.load(sys.argv[3]))):
+    interpreter.set_tensor(inputs["image"]["index"], image[None])
+    interpreter.invoke()
+    if count == 50:
+        print("ready", flush=True)
+"""
+
+
+def profile(
+    model: pathlib.Path, images: np.ndarray, threshold: float, seconds: float
+) -> dict[str, float]:
+    """The share of time of each kind of kernel, the largest first.
+
+    Args:
+        model: a .tflite of this package.
+        images: float32 [images, image_size, image_size, 3] in 0..255, to classify in turn.
+        threshold: T.
+        seconds: how long to look.
+
+    Raises:
+        UserError: perf is missing or must not look.
+    """
+    if shutil.which("perf") is None:
+        raise UserError("perf is needed, of Linux (Debian: linux-perf)")
+    with tempfile.TemporaryDirectory() as folder:
+        data, pixels = (str(pathlib.Path(folder, name)) for name in ("perf.data", "images.npy"))
+        np.save(pixels, images)
+        arguments = [sys.executable, "-c", _CHILD, str(model), str(threshold), pixels]
+        # One thread for NumPy too: its idle ones would be counted.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as child:
+            try:
+                if child.stdout is None or not child.stdout.readline():
+                    raise UserError(f"{model} does not run")
+                look = ["-p", str(child.pid), "--", "sleep", str(seconds)]
+                _perf("record", "-q", "-e", "cpu-clock", "-F", "4999", "-o", data, *look)
+            finally:
+                child.kill()
+        return shares(_perf("script", "-i", data, "-F", "ip,sym").splitlines())
+
+
+def _perf(*arguments: str) -> str:
+    done = subprocess.run(["perf", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it does not say why"]
+        raise UserError(f"perf {arguments[0]} failed: {lines[0]}")
+    return done.stdout
+
+
+def shares(symbols: Iterable[str]) -> dict[str, float]:
+    """The share of samples of each kind, from the names of functions, one for each sample."""
+    counts: Counter[str] = Counter()
+    for symbol in filter(None, map(str.strip, symbols)):
+        counts[next((kind for kind, part in KINDS if re.search(part, symbol)), AROUND)] += 1
+    return {kind: count / counts.total() for kind, count in counts.most_common()}
+
+
+def table(profiles: dict[str, dict[str, float]]) -> rich.table.Table:
+    """A line for each kind of kernel, a column for each model."""
+    shown = rich.table.Table(title="% of the time of an image", title_justify="left")
+    shown.add_column("")
+    for name in profiles:
+        shown.add_column(name, justify="right", no_wrap=True)
+    kinds = {kind: None for each in profiles.values() for kind in each}
+    for kind in kinds:
+        shown.add_row(kind, *(f"{100 * each.get(kind, 0):.1f}" for each in profiles.values()))
+    return shown
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_string("export_dir", None, "Folder of its export.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_list("thresholds", "0,0.8,1", "Values of T.")
+    flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)
+    flags.DEFINE_float("seconds", 8.0, "How long to look at each.", lower_bound=0.1)
+    flags.DEFINE_string("json", None, "Write the results to this file too.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir or not values.export_dir:
+        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    thresholds = parse_thresholds(values.thresholds)
+    if values.json:
+        check_writable(values.json)
+    require_tensorflow()
+    artifacts.check_files(values.export_dir)
+    trained = load_trained(values.workdir)
+    artifacts.check_source(values.export_dir, trained)
+    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    routed = pathlib.Path(values.export_dir, artifacts.TFLITE_FILE)
+    profiles = {}
+    with tempfile.TemporaryDirectory() as folder, ProgressBar("profiles") as bar:
+        peer, dense = pathlib.Path(folder, "peer.tflite"), pathlib.Path(folder, "dense.tflite")
+        dense.write_bytes(to_tflite(read_weights(trained.model), DENSE))
+        models = [("no IF", dense, 1.0)] + [(f"T = {t:g}", routed, t) for t in thresholds]
+        if images.shape[1] == IMAGE_SIZE:
+            peer.write_bytes(converted_mobilenet_v2())
+            models.append(("MobileNetV2", peer, 1.0))
+        for done, (name, model, threshold) in enumerate(models):
+            bar.update(done, len(models), name)
+            profiles[name] = profile(model, images, threshold, values.seconds)
+    rich.console.Console().print(table(profiles))
+    if values.json:
+        report = {"machine": machine_facts(), "profiles": profiles}
+        write_text(values.json, json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)
