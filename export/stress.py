@@ -13,15 +13,8 @@ Each file runs in a process of its own, see export/stress_process.py.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import rich.console
 import rich.table
@@ -31,8 +24,10 @@ from drnet_tf import command_line
 from drnet_tf.errors import UserError
 from drnet_tf.progress import ProgressBar
 from export import artifacts
+from export.child_process import run_child
 from export.stress_process import BEYOND, NOT_FINITE
 
+_PROCESS = "export.stress_process"
 #: Of memory that may be gained: half of the least that the C library gives for an allocation, 32
 #: bytes on 64 bits. Whatever loses a block in each invocation gains twice as much.
 BYTES_AN_INVOCATION = 16
@@ -128,54 +123,11 @@ def stress(
             "invocations": invocations,
             "seed": seed,
         }
-        values = run_process(settings, report)
+        values = run_child(_PROCESS, settings, report)
         report(each)
         values["failures"] = tuple(values["failures"])
         results.append(StressResult(kind, inputs, invocations, **values))
     return results
-
-
-def run_process(settings: dict[str, Any], progress: Callable[[int], None]) -> dict[str, Any]:
-    """What export/stress_process.py says of one file.
-
-    Raises:
-        UserError: the process ended before it was done.
-    """
-    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-    command = [sys.executable, "-m", "export.stress_process", json.dumps(settings)]
-    done, result = 0, None
-    with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(
-            command,
-            env=os.environ | {"PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    values = json.loads(line)
-                    result = values.get("result")
-                    done = values.get("done", done)
-                    progress(done)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode or result is None:
-            errors.seek(0)
-            lines = errors.read().splitlines()
-            raise UserError(
-                f"{Path(settings['file']).name} ended its process after {done} runs or a few more: "
-                + _reason(process.returncode, lines)
-            )
-    return result
-
-
-def _reason(status: int, errors: Sequence[str]) -> str:
-    if status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return errors[-1] if errors else f"exit status {status}"
 
 
 def result_table(results: Sequence[StressResult]) -> rich.table.Table:

@@ -2,10 +2,9 @@
 
     python -m export.stress_process '{"file": "model.tflite", "inputs": 10, ...}'
 
-export/stress.py starts it and reads what it prints, a JSON object a line: {"done": 1, "total": 2}
-on the way and {"result": {...}} at the end. The process imports numpy and LiteRT only, so that a
-crash ends nothing else and its memory is the model's. Whoever has a failing input's number can
-make it again with `make_input`.
+export/stress.py starts it, and export/child_process.py says what it prints. The process imports
+numpy and LiteRT only, so that a crash ends nothing else and its memory is the model's. Whoever has
+a failing input's number can make it again with `make_input`.
 """
 
 from __future__ import annotations

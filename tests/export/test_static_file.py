@@ -9,6 +9,7 @@ from drnet_tf.errors import UserError
 from export.convert import convert
 from export.image_sources import dataset_source
 from export.inspect import inspect_file
+from export.json_schema import violations
 from export.score import score
 from export.static_file import (
     MOST_USED,
@@ -20,7 +21,6 @@ from export.static_file import (
     summary,
 )
 from tests.export.arrays import Arrays
-from tests.export.json_schema import violations
 from tests.export.routed_model import CLASS_NAMES, CONFIG, run_keras
 from tests.layers import numpy_cell, numpy_network, numpy_reference
 from tests.source_tree import ROOT

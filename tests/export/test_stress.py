@@ -9,10 +9,11 @@ import pytest
 
 from drnet_tf.errors import UserError
 from export import artifacts, stress_process
+from export.child_process import run_child
 from export.convert import convert
 from export.quantize import QUANTIZATIONS, quantize
 from export.static_file import StaticRequest
-from export.stress import StressResult, allowed_growth, run_process, stress
+from export.stress import StressResult, allowed_growth, stress
 from export.stress_process import BEYOND, KINDS, NOT_FINITE, PIXELS, faults, make_input
 from export.structure import ROUTED
 from export.tflite import TFLiteRunner, to_tflite
@@ -138,8 +139,8 @@ def test_file_that_ends_its_process_is_named_in_one_line(exported, tmp_path, len
     path = tmp_path / "short.tflite"
     path.write_bytes((exported.folder / "model.tflite").read_bytes()[:length])
     settings = {"file": str(path), "inputs": 1, "invocations": 1, "seed": 0}
-    with pytest.raises(UserError, match="^short.tflite ended its process after 0 runs") as error:
-        run_process(settings, lambda done: None)
+    with pytest.raises(UserError, match="^short.tflite ended the process that read it: ") as error:
+        run_child("export.stress_process", settings)
     assert "\n" not in str(error.value)
 
 
