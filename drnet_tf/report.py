@@ -17,7 +17,7 @@ from drnet_tf.evaluate import evaluate_trained, parse_thresholds
 from drnet_tf.evaluation.curves import draw_run
 from drnet_tf.evaluation.thresholds import ThresholdResult
 from drnet_tf.machine import machine_facts
-from drnet_tf.training.telemetry import read_epochs
+from drnet_tf.training.telemetry import MACS_COLUMN, WATCHED_THRESHOLD, read_epochs
 from drnet_tf.training.workdir import RECALIBRATION_FILE, Trained, load_trained
 from drnet_tf.training_flags import command_of
 from drnet_tf.writing import check_writable, replacing, write_text
@@ -31,7 +31,7 @@ _EPOCH_COLUMNS = {
     "accuracy": ("training accuracy %", 100, ".1f"),
     "validation_accuracy": ("validation accuracy %", 100, ".1f"),
     "expected_macs": ("E[MACs] M", 1e-6, ".1f"),
-    "macs_at_0.8": ("MACs M at T = 0.8", 1e-6, ".1f"),
+    MACS_COLUMN: (f"MACs M at T = {WATCHED_THRESHOLD}", 1e-6, ".1f"),
     "images_per_second": ("images/s", 1, ".0f"),
 }
 

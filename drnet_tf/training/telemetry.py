@@ -13,6 +13,10 @@ import numpy as np
 from drnet_tf.writing import write_text
 
 CSV_FILE = "metrics.csv"
+#: T at which the selection is watched during training: that of the paper's results.
+WATCHED_THRESHOLD = 0.8
+#: The column of metrics.csv with an image's mean multiply-accumulates at it.
+MACS_COLUMN = f"macs_at_{WATCHED_THRESHOLD}"
 TENSORBOARD_FOLDER = "tensorboard"
 PIXELS = 12  # of the side of a value in an image
 
