@@ -183,6 +183,7 @@ def _tensor(subgraph, index: int, name: str | None = None) -> TensorFacts:
 
 def main(file: str) -> None:
     """Prints the facts, or what is wrong, as a line of JSON; see export/child_process.py."""
+    line: dict[str, Any]
     try:
         line = {"result": model_facts(pathlib.Path(file).read_bytes()).to_dict()}
     except ValueError as error:
