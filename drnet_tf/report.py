@@ -17,23 +17,43 @@ from drnet_tf.evaluate import evaluate_trained, parse_thresholds
 from drnet_tf.evaluation.curves import draw_run
 from drnet_tf.evaluation.thresholds import ThresholdResult
 from drnet_tf.machine import machine_facts
-from drnet_tf.training.telemetry import read_epochs
+from drnet_tf.training.telemetry import MACS_COLUMN, WATCHED_THRESHOLD, read_epochs
 from drnet_tf.training.workdir import RECALIBRATION_FILE, Trained, load_trained
 from drnet_tf.training_flags import command_of
 from drnet_tf.writing import check_writable, replacing, write_text
 
+#: Columns of metrics.csv without which there is no report.
+_NEEDED = ("epoch", "stage", "steps", "images_per_second")
 #: Columns of metrics.csv in the text, with heading, factor and format.
 _EPOCH_COLUMNS = {
     "stage": ("stage", 1, ".0f"),
+    # Fewer than others have: the run was stopped in this epoch, and the row is of the rest of it.
+    "steps": ("steps", 1, ".0f"),
     "learning_rate": ("learning rate at the end", 1, ".4f"),
     "temperature": ("tau at the end", 1, ".2f"),
     "cross_entropy": ("cross-entropy", 1, ".3f"),
     "accuracy": ("training accuracy %", 100, ".1f"),
     "validation_accuracy": ("validation accuracy %", 100, ".1f"),
     "expected_macs": ("E[MACs] M", 1e-6, ".1f"),
-    "macs_at_0.8": ("MACs M at T = 0.8", 1e-6, ".1f"),
+    MACS_COLUMN: (f"MACs M at T = {WATCHED_THRESHOLD}", 1e-6, ".1f"),
     "images_per_second": ("images/s", 1, ".0f"),
 }
+
+
+def read_recalibration(workdir: str) -> dict | None:
+    """The content of `RECALIBRATION_FILE`, None where there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = pathlib.Path(workdir, RECALIBRATION_FILE)
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text())
+        return {"images": int(values["images"]), "threshold": float(values["threshold"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: how many images, and what threshold?") from error
 
 
 def report_text(
@@ -149,11 +169,10 @@ def main() -> None:
     for path in (output, picture):
         check_writable(str(path))
     trained = load_trained(values.workdir)
-    epochs = read_epochs(values.workdir)
+    epochs = read_epochs(values.workdir, _NEEDED)
     if not epochs:
         raise UserError(f"{values.workdir} has no finished epoch to report on")
-    record = pathlib.Path(values.workdir, RECALIBRATION_FILE)
-    recalibration = json.loads(record.read_text()) if record.is_file() else None
+    recalibration = read_recalibration(values.workdir)
     results = evaluate_trained(trained, thresholds, values.data_dir)
     with replacing(picture) as path:
         draw_run(epochs, results, f"{trained.run.model} on {trained.run.dataset}", path)

@@ -12,6 +12,7 @@ model.json       where the model comes from, what it takes and gives, what its b
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -21,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.errors import UserError
 from drnet_tf.training.workdir import Trained
-from export.structure import Structure, gated_branches, routed
+from export.json_schema import violations
+from export.structure import Structure, gated_branches
 
 TFLITE_FILE = "model.tflite"
 STATIC_FILE = "model_static.tflite"
@@ -40,8 +41,9 @@ BATCHING_CONFIG = "batching.config"
 DESCRIPTION_FILE = "model.json"
 FORMAT = "drnet-tf export"
 FORMAT_VERSION = 1
-#: Of model.json, which export/model_schema.json describes.
+#: Of model.json, which the schema describes.
 SCHEMA_VERSION = 1
+_SCHEMA_FILE = pathlib.Path(__file__).with_name("model_schema.json")
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
@@ -116,11 +118,7 @@ def read_structure(export_dir: pathlib.Path | str) -> Structure:
     Raises:
         UserError: the folder is no export.
     """
-    values = read_description(export_dir)
-    if "gates" in values:
-        return Structure(gates=np.array(values["gates"], bool))
-    # Exports of earlier versions do not say it.
-    return routed(DRNetConfig.from_dict(values["config"]))
+    return Structure(gates=np.array(read_description(export_dir)["gates"], bool))
 
 
 def describe_file(path: pathlib.Path) -> dict[str, Any]:
@@ -134,8 +132,7 @@ def tflite_files(export_dir: pathlib.Path | str) -> dict[str, pathlib.Path]:
     Raises:
         UserError: the folder is no export.
     """
-    # Exports of earlier versions have the one file only and do not say so.
-    names = read_description(export_dir).get("tflite", {FLOAT32: TFLITE_FILE})
+    names = read_description(export_dir)["tflite"]
     return {kind: pathlib.Path(export_dir, name) for kind, name in names.items()}
 
 
@@ -145,17 +142,32 @@ def sha256(path: pathlib.Path) -> str:
 
 
 def read_description(export_dir: pathlib.Path | str) -> dict[str, Any]:
-    """The content of an export's model.json.
+    """The content of an export's model.json, which fits its schema.
 
     Raises:
-        UserError: the folder is no export.
+        UserError: the folder is no export, or its model.json is damaged.
     """
     path = pathlib.Path(export_dir, DESCRIPTION_FILE)
+    values = _read_any_version(path)
+    if found := violations(values, _schema()):
+        raise UserError(
+            f"{path} is damaged or of an earlier version: export the model again ({found[0]})"
+        )
+    return values
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return json.loads(_SCHEMA_FILE.read_text())
+
+
+def _read_any_version(path: pathlib.Path) -> dict[str, Any]:
+    """The content of a model.json that is one; more is not checked."""
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise UserError(f"{export_dir} is no export: it has no {DESCRIPTION_FILE}") from error
-    except (ValueError, OSError) as error:
+        raise UserError(f"{path.parent} is no export: it has no {DESCRIPTION_FILE}") from error
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{path} does not describe an export of drnet-tf")
@@ -164,31 +176,33 @@ def read_description(export_dir: pathlib.Path | str) -> dict[str, Any]:
 
 def resizes_whole(description: dict[str, Any]) -> bool:
     """Whether image files are resized whole for the model with this model.json."""
-    # Exports of earlier versions do not say it.
-    return description.get("serving", {}).get("encoded_images", WHOLE) == WHOLE
+    return description["serving"]["encoded_images"] == WHOLE
 
 
 def default_threshold(export_dir: pathlib.Path | str) -> float:
     """T of the SavedModel's signatures that take none.
 
     Raises:
-        UserError: the folder is no export, or one of an earlier version, without such signatures.
+        UserError: the folder is no export.
     """
-    try:
-        return read_description(export_dir)["serving"]["default_threshold"]
-    except KeyError as error:
-        raise UserError(
-            f"{export_dir} was made by an earlier version: export the model again"
-        ) from error
+    return read_description(export_dir)["serving"]["default_threshold"]
 
 
 def check_files(export_dir: pathlib.Path | str) -> None:
     """Compares every file of an export with its checksum.
 
+    Before a .tflite file is loaded: a damaged one can end the process.
+
     Raises:
         UserError: a file is missing or has changed since the export.
     """
-    files = read_description(export_dir)["files"]
+    description = read_description(export_dir)
+    files = description["files"]
+    if unlisted := [name for name in description["tflite"].values() if name not in files]:
+        raise UserError(
+            f"{pathlib.Path(export_dir, DESCRIPTION_FILE)} has no checksum of {unlisted[0]}: "
+            "export the model again"
+        )
     for name, expected in files.items():
         path = pathlib.Path(export_dir, name)
         if not path.is_file():
@@ -229,7 +243,7 @@ def check_replaceable(output: pathlib.Path | str) -> None:
         return
     if output.exists() or output.is_symlink():
         try:
-            read_description(output)
+            _read_any_version(output / DESCRIPTION_FILE)
         except (UserError, OSError) as error:
             raise UserError(
                 f"{output} exists and is no export: give the name of a new folder"

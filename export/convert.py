@@ -24,7 +24,7 @@ from drnet_tf import command_line
 from drnet_tf.errors import UserError
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
-from drnet_tf.writing import replacing
+from drnet_tf.writing import check_folder_writable, replacing
 from export import artifacts
 from export.branch_use import counting_images, select_all
 from export.inspection import count_operators, not_builtin
@@ -221,6 +221,7 @@ def main() -> None:
         raise UserError("needed are --workdir, a training run, and --output, the folder to write")
     # Before the model is loaded, which takes longer.
     artifacts.check_replaceable(values.output)
+    check_folder_writable(values.output)
     check_threshold(values.default_threshold)
     require_tensorflow()
     class_names = read_labels(values.labels) if values.labels else None

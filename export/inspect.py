@@ -20,10 +20,10 @@ import rich.table
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.errors import UserError
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
-from export.model_facts import TensorFacts, model_facts
+from export.child_process import run_child
+from export.model_facts import TensorFacts
 
 STDOUT = "-"
 
@@ -37,15 +37,13 @@ def inspect_file(path: pathlib.Path | str) -> dict[str, Any]:
         from, and whether the file is unchanged since.
 
     Raises:
-        UserError: it is no .tflite file.
+        UserError: it is no .tflite file, or a damaged one.
     """
     path = pathlib.Path(path)
-    content = path.read_bytes()
-    try:
-        facts = model_facts(content)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return {"file": str(path), **facts.to_dict(), "description": _description(path)}
+    with path.open("rb"):
+        pass  # an OSError says what is wrong with the path
+    facts = run_child("export.model_facts", {"file": str(path)})
+    return {"file": str(path), **facts, "description": _description(path)}
 
 
 def _description(path: pathlib.Path) -> dict[str, Any] | None:

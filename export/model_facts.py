@@ -1,13 +1,22 @@
-"""What a .tflite file holds: inputs, outputs, operators, weights."""
+"""What a .tflite file holds: inputs, outputs, operators, weights.
+
+    python -m export.model_facts '{"file": "model.tflite"}'
+
+is how export/inspect.py has a file read that it does not know: LiteRT may end the process where a
+file is damaged so that it still looks whole. This module imports LiteRT only.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import pathlib
+import sys
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
-from drnet_tf.errors import UserError
 from export.delegation import delegated_nodes
 from export.inspection import count_operators, not_builtin
 
@@ -87,10 +96,19 @@ def model_facts(model: bytes) -> ModelFacts:
     """Reads a file.
 
     Raises:
-        UserError: it is no .tflite file.
+        ValueError: it is no .tflite file, or a damaged one.
     """
     if model[4:8] != _IDENTIFIER:
-        raise UserError("it is no .tflite file: TFL3 is missing at its head")
+        raise ValueError("it is no .tflite file: TFL3 is missing at its head")
+    try:
+        # It follows all offsets of the file, which the reader in Python trusts.
+        Interpreter(model_content=model)
+        return _facts(model)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"it is damaged, LiteRT cannot load it: {error}") from error
+
+
+def _facts(model: bytes) -> ModelFacts:
     root = schema.Model.GetRootAsModel(model, 0)
     operators = count_operators(model)
     subgraphs = [root.Subgraphs(i) for i in range(root.SubgraphsLength())]
@@ -161,3 +179,17 @@ def _tensor(subgraph, index: int, name: str | None = None) -> TensorFacts:
         shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
     type_name = _TYPES[tensor.Type()].lower()
     return TensorFacts(name or tensor.Name().decode(), tuple(map(int, shape)), type_name)
+
+
+def main(file: str) -> None:
+    """Prints the facts, or what is wrong, as a line of JSON; see export/child_process.py."""
+    line: dict[str, Any]
+    try:
+        line = {"result": model_facts(pathlib.Path(file).read_bytes()).to_dict()}
+    except ValueError as error:
+        line = {"error": str(error)}
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1])["file"])

@@ -35,7 +35,7 @@ from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
-from drnet_tf.writing import replacing
+from drnet_tf.writing import check_folder_writable, replacing
 from export import artifacts
 from export.calibration import THRESHOLDS, tensor_ranges
 from export.packing import pack
@@ -150,7 +150,11 @@ def quantize(
     description = artifacts.read_description(export_dir)
     names = description.setdefault("tflite", {artifacts.FLOAT32: artifacts.TFLITE_FILE})
     with replacing(export_dir) as folder:
-        shutil.copytree(export_dir, folder)
+        try:
+            shutil.copytree(export_dir, folder)
+        except shutil.Error as error:
+            # Of a list of all files that could not be copied, the first.
+            raise OSError(error.args[0][0][2]) from error
         for kind, content in files.items():
             (folder / file_name(kind)).write_bytes(content)
             names[kind] = file_name(kind)
@@ -232,7 +236,9 @@ def main() -> None:
         raise UserError(f"--quantization is one or more of {', '.join(QUANTIZATIONS)}")
     require_tensorflow()
     artifacts.check_files(values.export_dir)
+    check_folder_writable(values.export_dir)
     trained = load_trained(values.workdir)
+    artifacts.check_source(values.export_dir, trained)
     quantize_from_flags(trained, values.export_dir, quantizations, values.data_dir)
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from drnet_tf.data.decoding import centre
 from export.routed_graph import OUTPUTS, forward
 from export.structure import DENSE
+from export.tensorflow_files import file_errors
 from export.tflite import SIGNATURE, Outputs
 from export.weights import Network
 
@@ -84,7 +85,8 @@ def write_saved_model(network: Network, serving: Serving, path: pathlib.Path | s
         UINT8: classify_uint8.get_concrete_function(),
         ENCODED: classify_encoded.get_concrete_function(),
     }
-    tf.saved_model.save(module, os.fspath(path), signatures=signatures)
+    with file_errors(path):
+        tf.saved_model.save(module, os.fspath(path), signatures=signatures)
 
 
 def _graph(*inputs: tf.TensorSpec) -> Callable:

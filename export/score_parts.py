@@ -77,7 +77,7 @@ class ScoreParts:
                 raise UserError(f"another process writes {self.output}; wait for it") from error
             path = self.folder / _JOB_FILE
             if path.is_file():
-                other = json.loads(path.read_text())
+                other = self._read_job(path)
                 if changed := [key for key in job if other.get(key) != job[key]]:
                     raise UserError(
                         f"{self.folder} holds parts of a table with another {', '.join(changed)}: "
@@ -85,6 +85,15 @@ class ScoreParts:
                     )
             write_text(path, json.dumps(job, indent=1) + "\n")
             yield
+
+    def _read_job(self, path: pathlib.Path) -> dict[str, Any]:
+        try:
+            values = json.loads(path.read_text())
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise UserError(f"{path} is damaged: remove {self.folder} to begin anew")
+        return values
 
     def has(self, part: int) -> bool:
         return self._file(part).is_file()
@@ -118,8 +127,15 @@ class ScoreParts:
         return count
 
     def rows(self, part: int) -> Iterator[dict[str, str]]:
-        """The rows of a part by column; numbers are text still."""
-        for row in _read_csv(self._file(part)):
+        """The rows of a part by column; numbers are text still.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self._file(part)
+        for row in _read_csv(path):
+            if len(row) != len(self.columns):
+                raise UserError(f"{path} is damaged: remove {self.folder} to begin anew")
             yield dict(zip((column.name for column in self.columns), row, strict=True))
 
     def _file(self, part: int, kind: str = "") -> pathlib.Path:

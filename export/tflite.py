@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from export.routed_graph import OUTPUTS, forward
+from drnet_tf.errors import UserError
+from export.routed_graph import INPUTS, OUTPUTS, forward
 from export.structure import Structure
 from export.vector_lanes import fill_vector_lanes
 from export.weights import Network
@@ -70,12 +71,24 @@ class Outputs:
     flops: np.ndarray
 
 
+def _open(path: str, num_threads: int) -> Interpreter:
+    try:
+        interpreter = Interpreter(model_path=path, num_threads=num_threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged, LiteRT cannot load it: {error}") from error
+    return interpreter
+
+
 class TFLiteRunner:
     """Runs a .tflite model of this package with LiteRT.
 
     Args:
         model: path of the file, its content, or an interpreter of it.
         num_threads: of the interpreter that is made.
+
+    Raises:
+        UserError: the file is damaged, or another model.
     """
 
     def __init__(self, model: pathlib.Path | str | bytes | Interpreter, num_threads: int = 1):
@@ -84,12 +97,17 @@ class TFLiteRunner:
         elif isinstance(model, bytes):
             self._interpreter = Interpreter(model_content=model, num_threads=num_threads)
         else:
-            self._interpreter = Interpreter(model_path=os.fspath(model), num_threads=num_threads)
+            self._interpreter = _open(os.fspath(model), num_threads)
         self._interpreter.allocate_tensors()
-        signature = self._interpreter.get_signature_runner(SIGNATURE)
-        # By name: the order of inputs and outputs is the converter's own.
-        self._inputs = {k: v["index"] for k, v in signature.get_input_details().items()}
-        self._outputs = {k: v["index"] for k, v in signature.get_output_details().items()}
+        try:
+            signature = self._interpreter.get_signature_runner(SIGNATURE)
+            # By name: the order of inputs and outputs is the converter's own.
+            inputs, outputs = signature.get_input_details(), signature.get_output_details()
+            self._inputs = {name: inputs[name]["index"] for name in INPUTS}
+            self._outputs = {name: outputs[name]["index"] for name in OUTPUTS}
+        except (ValueError, KeyError) as error:
+            name = "a converted model" if isinstance(model, bytes) else model
+            raise UserError(f"{name} is no model with routing: it lacks {error}") from error
 
     def set_image(self, image: np.ndarray) -> None:
         """Sets the next image, float [image_size, image_size, 3] in 0..255."""

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import tensorflow as tf
 from google.protobuf import descriptor, descriptor_pb2, descriptor_pool, message_factory
 
+from export.tensorflow_files import file_errors
+
 #: In the folder of a version; the name is TF Serving's.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCHES = (1, 8)
@@ -34,9 +36,10 @@ def write_warmup(
         path: of the file; its folder is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-        for record in _records(signatures, image_size):
-            writer.write(record.SerializeToString())
+    records = [record.SerializeToString() for record in _records(signatures, image_size)]
+    with file_errors(path), tf.io.TFRecordWriter(os.fspath(path)) as writer:
+        for record in records:
+            writer.write(record)
 
 
 def _records(signatures: Mapping[str, Mapping[str, tf.TensorSpec]], size: int) -> Iterator:

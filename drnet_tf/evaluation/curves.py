@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from drnet_tf.evaluation.thresholds import ThresholdResult
+from drnet_tf.training.telemetry import MACS_COLUMN, WATCHED_THRESHOLD
 
 
 def draw_run(
@@ -30,7 +31,10 @@ def draw_run(
     figure.suptitle(title, fontsize=10)
     _by_epoch(accuracy, epochs, {"accuracy": "training", "validation_accuracy": "validation"}, 100)
     accuracy.set(ylabel="accuracy, %, all branches")
-    names = {"expected_macs": "E[MACs] of Eq. 8", "macs_at_0.8": "selected at T = 0.8"}
+    names = {
+        "expected_macs": "E[MACs] of Eq. 8",
+        MACS_COLUMN: f"selected at T = {WATCHED_THRESHOLD}",
+    }
     _by_epoch(cost, epochs, names, 1e-6)
     cost.set(ylabel="million MACs an image")
     ordered = sorted(results, key=lambda result: result.threshold)

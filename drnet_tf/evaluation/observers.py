@@ -11,10 +11,8 @@ from drnet_tf.data.evaluation_images import EvaluationImages
 from drnet_tf.evaluation.thresholds import evaluate
 from drnet_tf.training.backend import step_module
 from drnet_tf.training.feeds import unaugmented_batches
-from drnet_tf.training.telemetry import Observation
+from drnet_tf.training.telemetry import MACS_COLUMN, WATCHED_THRESHOLD, Observation
 
-#: T at which the selection is watched: that of the paper's results.
-THRESHOLD = 0.8
 #: Shares of so many images are right to 0.03.
 SELECTION_IMAGES = 256
 
@@ -53,7 +51,7 @@ class Validation:
 
 
 class SelectionRatios:
-    """Which branches a model selects at `THRESHOLD`, and what they cost.
+    """Which branches a model selects at `WATCHED_THRESHOLD`, and what they cost.
 
     The heat map has a row for each connection, cell by cell, and a column for each branch; white is
     a branch that is selected for all images, black one that is for none.
@@ -72,8 +70,10 @@ class SelectionRatios:
 
     def __call__(self) -> Observation:
         self.sample = self.sample or list(self.batches())
-        (result,) = evaluate(self.model, lambda: self.sample, [THRESHOLD], forward=self.forward)
+        (result,) = evaluate(
+            self.model, lambda: self.sample, [WATCHED_THRESHOLD], forward=self.forward
+        )
         rows = np.reshape(result.selected, (-1, result.selected.shape[-1]))
         return Observation(
-            {f"macs_at_{THRESHOLD}": result.macs.mean}, {f"selected_at_{THRESHOLD}": rows}
+            {MACS_COLUMN: result.macs.mean}, {f"selected_at_{WATCHED_THRESHOLD}": rows}
         )

@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from drnet_tf.errors import UserError
-from drnet_tf.training.placement import ALONE, Placement, check_batch_size
+from drnet_tf.training.placement import ALONE, Placement, check_batch_size, check_port
 
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
@@ -37,7 +37,8 @@ def place(distribution: str, batch_size: int) -> Placement:
         batch_size: of all devices together.
 
     Raises:
-        UserError: the devices are not there, or the batch does not divide by their number.
+        UserError: the devices are not there, the batch does not divide by their number, or the port
+            of process 0 is held by another process.
     """
     if distribution == "one":
         return ALONE
@@ -69,6 +70,9 @@ def _join() -> None:
     }
     if None in given.values() and set(given.values()) != {None}:
         raise UserError(f"{ADDRESS}, {COUNT} and {NUMBER} are needed together, or none of them")
+    if given["process_id"] == 0:
+        # The others connect to it.
+        check_port(str(given["coordinator_address"]), ADDRESS)
     # CPUs have no collectives of their own, and SIGTERM is the training loop's.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import socket
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -69,6 +70,33 @@ class Placement:
 
 #: One process, on the device that the backend takes by itself.
 ALONE = Placement()
+
+
+def check_port(address: str, variable: str) -> None:
+    """Checks that this process can listen where the others will look for it.
+
+    TensorFlow and JAX would end with a traceback or a crash.
+
+    Args:
+        address: HOST:PORT of this process.
+        variable: of the environment, which the address is from.
+
+    Raises:
+        UserError: another process holds the port, or there is none in the address.
+    """
+    port = address.rpartition(":")[2]
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"{variable} must name processes as HOST:PORT, not {address}")
+    with socket.socket() as attempt:
+        # As the servers do: connections of an earlier run that are only being closed do not count.
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("", int(port)))
+        except OSError as error:
+            raise UserError(
+                f"this process cannot listen on port {port} of {variable} ({error.strerror}): wait "
+                "for the processes of an earlier run to end, or name another port to all"
+            ) from error
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:

@@ -7,12 +7,19 @@ import dataclasses
 import importlib.util
 import io
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
+from drnet_tf.errors import UserError
 from drnet_tf.writing import write_text
 
 CSV_FILE = "metrics.csv"
+#: T at which the selection is watched during training: that of the paper's results.
+WATCHED_THRESHOLD = 0.8
+#: The column of metrics.csv with an image's mean multiply-accumulates at it.
+MACS_COLUMN = f"macs_at_{WATCHED_THRESHOLD}"
+_WHOLE = ("epoch", "step", "steps")  # columns of whole numbers
 TENSORBOARD_FOLDER = "tensorboard"
 PIXELS = 12  # of the side of a value in an image
 
@@ -88,13 +95,34 @@ def _number(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def read_epochs(workdir: str) -> list[dict[str, str]]:
-    """The rows of metrics.csv, none where there is no such file."""
+def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[str, str]]:
+    """The rows of metrics.csv, none where there is no such file.
+
+    Args:
+        needed: columns that every row must have; in the others a field may be empty.
+
+    Raises:
+        UserError: a row lacks one of them, or the file is damaged.
+    """
     path = pathlib.Path(workdir, CSV_FILE)
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            for name in dict.fromkeys((*needed, *row)):
+                if row[name] or name in needed:
+                    (int if name in _WHOLE else float)(row[name])
+    except KeyError as error:
+        raise UserError(
+            f"{path} has no column {error}: it is damaged or of an earlier version"
+        ) from error
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): move it away, and a run that goes on begins a new one"
+        ) from error
+    return rows
 
 
 class TensorBoard:

@@ -20,7 +20,7 @@ import os
 import tensorflow as tf
 
 from drnet_tf.errors import UserError
-from drnet_tf.training.placement import ALONE, Placement, check_batch_size
+from drnet_tf.training.placement import ALONE, Placement, check_batch_size, check_port
 from drnet_tf.training.tensorflow_threads import use_threads
 
 # What a collective operation raises where a process does not answer any more.
@@ -41,7 +41,8 @@ def place(distribution: str, batch_size: int) -> Placement:
         batch_size: of all devices together.
 
     Raises:
-        UserError: the devices are not there, or the batch does not divide by their number.
+        UserError: the devices are not there, the batch does not divide by their number, or the port
+            of this process is held by another.
     """
     workers, worker = _workers()
     if not any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU")):
@@ -53,6 +54,7 @@ def place(distribution: str, batch_size: int) -> Placement:
     if distribution == "multiworker":
         if len(workers) < 2:
             raise UserError("--distribution=multiworker needs a TF_CONFIG with several workers")
+        check_port(workers[worker], "TF_CONFIG")
         strategy: tf.distribute.Strategy = tf.distribute.MultiWorkerMirroredStrategy()
     elif distribution == "tpu":
         strategy = _tpu_strategy()
@@ -76,6 +78,8 @@ def _workers() -> tuple[list[str], int]:
         chiefs, workers = cluster.get("chief", []), cluster.get("worker", [])
         first = {"chief": 0, "worker": len(chiefs)}[task.get("type", "worker")]
         worker = first + int(task.get("index", 0))
+        if not 0 <= worker < max(1, len(chiefs + workers)):
+            raise ValueError(worker)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             'TF_CONFIG must be as {"cluster": {"worker": ["HOST:PORT", ...]}, '

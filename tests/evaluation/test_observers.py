@@ -5,7 +5,8 @@ import pytest
 
 from drnet_tf.architecture import DRNetConfig
 from drnet_tf.cost import cost_table
-from drnet_tf.evaluation.observers import THRESHOLD, SelectionRatios, Validation
+from drnet_tf.evaluation.observers import SelectionRatios, Validation
+from drnet_tf.training.telemetry import MACS_COLUMN
 
 CONFIG = DRNetConfig(image_size=9, classes=3, cells=2, channels=3, nodes=1)
 COST = cost_table(CONFIG)
@@ -42,4 +43,4 @@ def test_selection_ratios_are_shares_of_the_images_by_connection_and_branch():
     assert image.shape == (np.prod(COST.branch_macs.shape[:2]), 5)
     np.testing.assert_allclose(image, np.broadcast_to(np.array([7, 6, 5, 4, 3]) / 7, image.shape))
     macs = COST.fixed.macs + np.sum(COST.branch_macs * np.array([7, 6, 5, 4, 3]) / 7)
-    assert observation.scalars == {f"macs_at_{THRESHOLD}": pytest.approx(macs)}
+    assert observation.scalars == {MACS_COLUMN: pytest.approx(macs)}

@@ -15,8 +15,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from drnet_tf.errors import UserError
 from export.inspect import inspect_file
+from export.json_schema import violations
 from export.model_facts import model_facts
-from tests.export.json_schema import violations
 from tests.export.routed_model import CLASS_NAMES, CONFIG
 from tests.source_tree import ROOT
 

@@ -10,6 +10,7 @@ from export.branch_use import select_all
 from export.convert import convert
 from export.image_sources import dataset_source
 from export.inspect import inspect_file
+from export.json_schema import violations
 from export.score import score
 from export.static_file import (
     MOST_USED,
@@ -19,7 +20,7 @@ from export.static_file import (
     read_branches,
     summary,
 )
-from tests.export.json_schema import violations
+from tests.export.arrays import Arrays
 from tests.export.routed_model import CLASS_NAMES, CONFIG, run_keras
 from tests.layers import numpy_cell, numpy_network, numpy_reference
 from tests.source_tree import ROOT
@@ -27,29 +28,9 @@ from tests.source_tree import ROOT
 THRESHOLD = 0.5
 
 
-class _Dataset:
-    """Test images, and training images that are the first half of them."""
-
-    class_names = CLASS_NAMES
-
-    def __init__(self, images):
-        self.splits = {"train": images[: len(images) // 2], "test": images}
-        self.read = []
-
-    def has(self, split):
-        return split in self.splits
-
-    def count(self, split):
-        return len(self.splits[split])
-
-    def batches(self, split, batch_size, limit=None):
-        self.read.append(split)
-        yield self.splits[split][:limit], np.arange(self.count(split))[:limit] % len(CLASS_NAMES)
-
-
 @pytest.fixture(scope="module")
 def dataset(images):
-    return _Dataset(images)
+    return Arrays(CLASS_NAMES, images)
 
 
 @pytest.fixture(scope="module")

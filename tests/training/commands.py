@@ -35,8 +35,11 @@ def only_flags_of(module):
             values[name] = flag
 
 
-def run_command(module, *arguments):
-    """Runs `python -m module arguments`; returns None, or the line with which it was refused."""
+def run_command(module, *arguments, operands=()):
+    """Runs `python -m module arguments`; returns None, or the line with which it was refused.
+
+    `operands` are those of `command_line.run`.
+    """
     with only_flags_of(module), pytest.raises(SystemExit) as ended:
-        command_line.run(module.main, ["program", *map(str, arguments)])
+        command_line.run(module.main, ["program", *map(str, arguments)], operands)
     return ended.value.code

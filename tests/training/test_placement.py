@@ -1,13 +1,15 @@
 """The choice of devices, and what processes that share a run tell each other."""
 
+import json
+import socket
 import types
 
 import pytest
 
 from drnet_tf.errors import Stopped, UserError
-from drnet_tf.training import loop, tensorflow_placement
+from drnet_tf.training import jax_placement, loop, tensorflow_placement
 from drnet_tf.training.checkpoints import list_checkpoints
-from drnet_tf.training.placement import Placement
+from drnet_tf.training.placement import Placement, check_port
 from drnet_tf.training.schedules import Recipe
 
 TWO_WORKERS = '{"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": %s}'
@@ -20,6 +22,7 @@ TWO_WORKERS = '{"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": %
         ("worker 0 of 2", "auto", "TF_CONFIG must be as"),
         ('{"cluster": ["localhost:1"]}', "auto", "TF_CONFIG must be as"),
         (TWO_WORKERS % '{"type": "ps", "index": 0}', "auto", "TF_CONFIG must be as"),
+        (TWO_WORKERS % '{"type": "worker", "index": 2}', "auto", "TF_CONFIG must be as"),
     ],
 )
 def test_devices_that_are_not_there_are_refused(monkeypatch, config, distribution, says):
@@ -32,6 +35,40 @@ def test_without_a_cluster_or_gpus_one_process_does_all(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     placement = tensorflow_placement.place("auto", batch_size=7)
     assert (placement.chief, placement.processes) == (True, 1)
+
+
+@pytest.fixture
+def held_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_port_that_another_process_holds_is_refused_by_tensorflow(monkeypatch, held_port):
+    cluster = {"worker": ["elsewhere:1", f"localhost:{held_port}"]}
+    task = {"type": "worker", "index": 1}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    with pytest.raises(UserError, match=f"port {held_port} of TF_CONFIG .Address already in use"):
+        tensorflow_placement.place("auto", batch_size=8)
+
+
+def test_port_that_another_process_holds_is_refused_by_jax(monkeypatch, held_port):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"localhost:{held_port}")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", "0")
+    with pytest.raises(UserError, match=f"port {held_port} of JAX_COORDINATOR_ADDRESS"):
+        jax_placement.place("auto", batch_size=8)
+
+
+def test_free_port_passes_and_what_is_no_port_does_not():
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    check_port(f"host:{port}", "TF_CONFIG")
+    for address in ("host", "host:", "host:http", "host:0", "host:70000"):
+        with pytest.raises(UserError, match="TF_CONFIG must name processes as HOST:PORT, not host"):
+            check_port(address, "TF_CONFIG")
 
 
 def test_the_chief_is_numbered_before_the_workers(monkeypatch):

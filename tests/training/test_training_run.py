@@ -14,12 +14,11 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from drnet_tf import command_line, report, train, training_flags
+from drnet_tf import command_line, train, training_flags
 from drnet_tf.evaluate import evaluate_trained
 from drnet_tf.training.checkpoints import list_checkpoints
 from drnet_tf.training.telemetry import read_epochs
 from drnet_tf.training.workdir import claimed, load_trained
-from tests.training.commands import run_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
@@ -315,39 +314,6 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_run_goes_on(tmp_path, data_d
     assert process.returncode == 143
     assert "the same command goes on from there" in errors and "Traceback" not in errors
     assert final_arrays(tmp_path)["step"] > 0
-
-
-def test_the_report_of_a_run_has_its_command_its_epochs_and_its_results(finished, tmp_path):
-    output = tmp_path / "reports" / "run.md"
-    thresholds = (0.0, 0.5, 1.0)
-    line = run_command(
-        report,
-        f"--workdir={finished}",
-        f"--output={output}",
-        f"--thresholds={','.join(map(str, thresholds))}",
-    )
-    assert line is None
-    text = output.read_text()
-    assert "python -m drnet_tf.train --model=drnet_xs.digits --dataset=digits" in text
-    trained = load_trained(str(finished))
-    for result in evaluate_trained(trained, thresholds):
-        row = f"| {result.threshold:g} | {100 * result.accuracy:.2f} | "
-        assert row + f"{result.params.mean / 1e3:.1f} | {result.macs.mean / 1e6:.2f} |" in text
-    assert text.count("\n| ") == 2 + len(thresholds) + len(read_epochs(finished))
-    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert str(finished) not in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (["--workdir={}", "--output=run.txt"], "--output must be a file that ends in .md"),
-        (["--output=run.md"], "--workdir is needed"),
-    ],
-)
-def test_a_report_that_cannot_be_written_is_refused_in_one_line(finished, arguments, problem):
-    line = run_command(report, *(argument.format(finished) for argument in arguments))
-    assert problem in str(line)
 
 
 def test_a_run_begins_with_the_weights_of_another(finished, tmp_path, data_dir):

@@ -3,9 +3,12 @@
 A keyword that is not known here fails, so that nothing of a schema goes unchecked.
 """
 
-import re
+from __future__ import annotations
 
-_TYPES = {
+import re
+from typing import Any
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
     "boolean": bool,
     "integer": int,
@@ -16,15 +19,22 @@ _TYPES = {
 _ANNOTATIONS = {"$schema", "$defs", "title", "description"}
 
 
-def violations(value, schema: dict, root: dict | None = None, where: str = "$") -> list[str]:
-    """What is wrong with a value, a line each."""
+def violations(value: Any, schema: dict, root: dict | None = None, where: str = "$") -> list[str]:
+    """What is wrong with a value, a line each.
+
+    Args:
+        value: as `json.loads` gives it.
+        schema: for it.
+        root: where references are looked up; None for `schema`.
+        where: the path to the value.
+    """
     root = root or schema
     if "$ref" in schema:
         target = root
         for name in schema["$ref"].removeprefix("#/").split("/"):
             target = target[name]
         return violations(value, target, root, where)
-    found = []
+    found: list[str] = []
 
     def check(ok: bool, text: str) -> None:
         if not ok:

@@ -1,0 +1,72 @@
+"""Work on a .tflite file in a process of its own, which alone ends where LiteRT crashes.
+
+The process is `python -m MODULE SETTINGS`, both ends of which speak JSON. It prints objects, a line
+each: {"done": 1, "total": 2} on the way, and {"result": ...} or {"error": "text"} at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from drnet_tf.errors import UserError
+
+
+def run_child(
+    module: str,
+    settings: dict[str, Any],
+    progress: Callable[[int], None] = lambda done: None,
+) -> Any:
+    """Runs a module of this package on a file.
+
+    Args:
+        settings: for the module; `file` is the path of the file.
+        progress: called with what the process says is done.
+
+    Returns:
+        The result.
+
+    Raises:
+        UserError: the process found an error, or ended before it was done.
+    """
+    name = os.path.basename(settings["file"])
+    command = [sys.executable, "-m", module, json.dumps(settings)]
+    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
+    done, last = 0, {}
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        with subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    last = json.loads(line)
+                    done = last.get("done", done)
+                    progress(done)
+            except BaseException:
+                process.kill()
+                raise
+        if "error" in last:
+            raise UserError(f"{name}: {last['error']}")
+        if process.returncode or "result" not in last:
+            errors.seek(0)
+            after = f" after {done} runs or a few more" if done else ""
+            reason = _reason(process.returncode, errors.read().splitlines())
+            raise UserError(f"{name} ended the process that read it{after}: {reason}")
+    return last["result"]
+
+
+def _reason(status: int, errors: Sequence[str]) -> str:
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return errors[-1] if errors else f"exit status {status}"
