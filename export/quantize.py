@@ -48,11 +48,6 @@ NONE, FLOAT16, WEIGHT_INT8, INT8 = "none", "float16", "weight_int8", "int8"
 QUANTIZATIONS = (FLOAT16, WEIGHT_INT8, INT8)
 CALIBRATION_IMAGES = 100
 
-# Operators whose output has none of these names in it: the name scopes of export/.
-_SCOPE = "^(?!.*(router|every_nth_pixel))"
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-_CLASSIFIER = "FULLY_CONNECTED"
-
 
 def file_name(quantization: str) -> str:
     return f"model_{quantization}.tflite"
@@ -70,33 +65,6 @@ def parse_quantizations(values: Sequence[str]) -> list[str]:
                 f"there is no quantization {value!r}; there are {', '.join((NONE, *QUANTIZATIONS))}"
             )
     return [value for value in dict.fromkeys(values) if value != NONE]
-
-
-def quantize_weights(model: bytes) -> bytes:
-    """A float32 .tflite with the weights of all but the routers stored as int8."""
-    quantizer = _quantizer(model)
-    for operator in (*_CONVOLUTIONS, _CLASSIFIER):
-        quantizer.add_weight_only_config(_SCOPE, operator, num_bits=8)
-    return _quantized(quantizer)
-
-
-def quantize_int8(
-    model: bytes,
-    images: np.ndarray,
-    thresholds: Sequence[float] = THRESHOLDS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> bytes:
-    """A float32 .tflite with all convolutions but those of the routers computed in int8.
-
-    Args:
-        images, thresholds, progress: of the calibration; see `tensor_ranges`.
-    """
-    quantizer = _quantizer(model)
-    for operator in _CONVOLUTIONS:
-        quantizer.add_static_config(_SCOPE, operator, activation_num_bits=8, weight_num_bits=8)
-    # Its output is the logits: in steps of 1/256 of their range, classes would tie.
-    quantizer.add_weight_only_config(_SCOPE, _CLASSIFIER, num_bits=8)
-    return _quantized(quantizer, tensor_ranges(model, images, thresholds, progress))
 
 
 def quantize(
@@ -163,21 +131,6 @@ def quantize(
         text = json.dumps(description, indent=1) + "\n"
         (folder / artifacts.DESCRIPTION_FILE).write_text(text)
     return {kind: len(content) for kind, content in files.items()}
-
-
-def _quantizer(model: bytes):
-    # Here, so that commands that quantize nothing do not wait for it.
-    from ai_edge_quantizer import quantizer
-
-    return quantizer.Quantizer(bytearray(model))
-
-
-def _quantized(quantizer, ranges=None) -> bytes:
-    # It shows bars of its own, of work that takes less than a second, and a warning.
-    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
 
 
 def define_flags() -> None:
