@@ -46,16 +46,18 @@ def change_weights(
             depthwise(dataclasses.replace(part, pointwise=conv(part.pointwise))) for part in parts
         )
 
+    def every(parts):
+        return tuple(conv(part) for part in parts)
+
     cells = [
         dataclasses.replace(
             cell,
-            preprocess=tuple(tuple(conv(part) for part in parts) for parts in cell.preprocess),
+            preprocess=(every(cell.preprocess[0]), every(cell.preprocess[1])),
             separable={key: separable(parts) for key, parts in cell.separable.items()},
         )
         for cell in network.cells
     ]
-    stem = tuple(conv(part) for part in network.stem)
-    return dataclasses.replace(network, stem=stem, cells=tuple(cells))
+    return dataclasses.replace(network, stem=every(network.stem), cells=tuple(cells))
 
 
 def round_activations(network: Network, model: bytes, ranges: Ranges) -> Network:

@@ -42,7 +42,6 @@ class FineTuning:
         steps: of one batch each.
         learning_rate: of the first step.
         batch_size: images of a step.
-        seed: of the order of the images.
 
     Raises:
         UserError: a value is out of its range.
@@ -51,12 +50,13 @@ class FineTuning:
     steps: int = 300
     learning_rate: float = 1e-4
     batch_size: int = 32
-    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name} of fine-tuning must be 1 or more, not {getattr(self, name)}")
+                raise UserError(
+                    f"{name} of fine-tuning must be 1 or more, not {getattr(self, name)}"
+                )
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise UserError(
                 f"learning_rate of fine-tuning must be a number above 0, not {self.learning_rate}"
@@ -96,7 +96,9 @@ def fine_tune(
         optimizer.apply(gradients, pupil.variables)
         return loss
 
-    pairs = zip(itertools.cycle(thresholds), itertools.islice(batches, settings.steps), strict=False)
+    pairs = zip(
+        itertools.cycle(thresholds), itertools.islice(batches, settings.steps), strict=False
+    )
     for done, (threshold, images) in enumerate(pairs, 1):
         loss = step(tf.constant(images, tf.float32), tf.constant([threshold], tf.float32))
         progress(done, settings.steps, f"loss {float(loss):.5f}")
