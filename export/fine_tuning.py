@@ -48,7 +48,7 @@ class FineTuning:
     """
 
     steps: int = 300
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-5
     batch_size: int = 32
 
     def __post_init__(self) -> None:

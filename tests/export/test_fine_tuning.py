@@ -64,7 +64,10 @@ def test_loss_is_zero_where_nothing_is_rounded(tuned, monkeypatch):
 
 def test_routers_are_untouched_and_all_other_convolutions_tuned(tuned):
     before = tuned.arguments[0]
-    changed = lambda a, b: not np.array_equal(a, b) and a.shape == b.shape and a.dtype == b.dtype
+
+    def changed(a, b):
+        return not np.array_equal(a, b) and a.shape == b.shape and a.dtype == b.dtype
+
     assert changed(tuned.network.classifier.kernel, before.classifier.kernel)
     for cell, old in zip(tuned.network.cells, before.cells, strict=True):
         assert cell.router is old.router

@@ -15,8 +15,8 @@ from export import artifacts
 from export import quantization as quantization_module
 from export.borderline import borderline
 from export.calibration import THRESHOLDS, tensor_ranges
-from export.inspection import count_operators, not_builtin
 from export.fine_tuning import FineTuning
+from export.inspection import count_operators, not_builtin
 from export.quantization import QUANTIZATIONS, parse_quantizations, quantize
 from export.tflite import TFLiteRunner
 from tests.export.json_schema import violations
