@@ -44,7 +44,7 @@ class QuantizedResult:
     """One .tflite file at one threshold, compared with the float32 one.
 
     Args:
-        quantization: "float32", "float16", "weight_int8" or "int8".
+        quantization: "float32", or one of those of export/quantize.py.
         accuracy: share of the images that are classified correctly.
         same_class: share of the images with the class that float32 gives.
         same_selection: share of the images with the branches that float32 selects.

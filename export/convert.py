@@ -28,7 +28,12 @@ from drnet_tf.writing import check_folder_writable, replacing
 from export import artifacts
 from export.branch_use import counting_images, select_all
 from export.inspection import count_operators, not_builtin
-from export.quantize import define_quantization_flags, parse_quantizations, quantize_from_flags
+from export.quantize import (
+    define_quantization_flags,
+    fine_tuning_from_flags,
+    parse_quantizations,
+    quantize_from_flags,
+)
 from export.run_data import open_run_images, require_tensorflow
 from export.saved_model import SIGNATURES, Serving, write_saved_model
 from export.static_file import MOST_USED, StaticRequest, read_branches, summary, write_static_file
@@ -217,6 +222,7 @@ def define_flags() -> None:
 def main() -> None:
     values = flags.FLAGS
     quantizations = parse_quantizations(values.quantization)
+    fine_tuning_from_flags()
     if not values.workdir or not values.output:
         raise UserError("needed are --workdir, a training run, and --output, the folder to write")
     # Before the model is loaded, which takes longer.

@@ -15,7 +15,9 @@ from export.weights import Conv, Dense, DepthwisePointwise, Router, Separable
 
 def conv(x: tf.Tensor, weights: Conv, stride: int = 1) -> tf.Tensor:
     """Convolution with "same" padding and bias."""
-    return tf.nn.conv2d(x, weights.kernel, stride, "SAME") + weights.bias
+    x = _rounded(x, weights.rounding.input)
+    x = tf.nn.conv2d(x, weights.kernel, stride, "SAME") + weights.bias
+    return _rounded(x, weights.rounding.output)
 
 
 def dense(x: tf.Tensor, weights: Dense) -> tf.Tensor:
@@ -24,8 +26,9 @@ def dense(x: tf.Tensor, weights: Dense) -> tf.Tensor:
 
 
 def depthwise_pointwise(x: tf.Tensor, weights: DepthwisePointwise, stride: int = 1) -> tf.Tensor:
+    x = _rounded(x, weights.rounding.input)
     x = tf.nn.depthwise_conv2d(x, weights.depthwise, [1, stride, stride, 1], "SAME")
-    return conv(x, weights.pointwise)
+    return conv(_rounded(x, weights.rounding.output), weights.pointwise)
 
 
 def separable_conv(rectified: tf.Tensor, weights: Separable, stride: int) -> tf.Tensor:
@@ -86,3 +89,8 @@ def router_net(states: list[tf.Tensor], weights: Router) -> tf.Tensor:
     for block in others:
         x = depthwise_pointwise(tf.nn.relu(x), block, 2)
     return dense(tf.reduce_mean(x, [1, 2]), weights.dense)
+
+
+def _rounded(x: tf.Tensor, span: tuple[float, float] | None) -> tf.Tensor:
+    """The nearest of the 256 values that int8 holds of a span; the gradient is that of clipping."""
+    return x if span is None else tf.quantization.fake_quant_with_min_max_args(x, *span)

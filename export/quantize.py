@@ -1,195 +1,63 @@
 """Adds smaller .tflite files to an export.
 
     python -m export.quantize --workdir=runs/digits --export_dir=exported/digits \
-        --quantization=float16,weight_int8,int8
+        --quantization=float16,weight_int8,int8,int8_qat
 
-writes model_float16.tflite, model_weight_int8.tflite and model_int8.tflite beside model.tflite,
-with the same inputs and outputs, and their sizes and checksums into model.json.
+writes model_float16.tflite, model_weight_int8.tflite, model_int8.tflite and model_int8_qat.tflite
+beside model.tflite, with the same inputs and outputs; their sizes and checksums go into model.json.
 
 float16      weights stored as float16; computed in float32
 weight_int8  weights of convolutions and of the classifier stored as int8, one scale for each
              output channel; computed in float32
 int8         convolutions computed in int8, with ranges measured on training images
+int8_qat     int8 of weights that were fine-tuned for it ("quantization-aware training"), for some
+             minutes; see export/fine_tuning.py
 
-In the last two the routers keep their float32 weights, so that they select what they select. With
-int8 the selection, the weighing and the sums of a node are computed in float32, too; what the
-routers read, however, comes from convolutions in int8.
+In all but float16 the routers keep their float32 weights, so that they select what they select. In
+the last two the selection, the weighing and the sums of a node are computed in float32, too; what
+the routers read, however, comes from convolutions in int8.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
+import itertools
 import pathlib
-import shutil
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rich.console
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
+from drnet_tf.data.evaluation_images import EvaluationImages, random_images
 from drnet_tf.errors import UserError
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
-from drnet_tf.writing import check_folder_writable, replacing
+from drnet_tf.writing import check_folder_writable
 from export import artifacts
-from export.calibration import THRESHOLDS, tensor_ranges
-from export.packing import pack
+from export.fine_tuning import FineTuning
+from export.quantization import (
+    CALIBRATED,
+    DEFAULT,
+    INT8,
+    INT8_QAT,
+    NONE,
+    QUANTIZATIONS,
+    QUICK,
+    file_name,
+    parse_quantizations,
+    quantize,
+)
 from export.run_data import open_run_images, require_tensorflow
-from export.tflite import to_tflite
-from export.weights import read_weights
 
-NONE, FLOAT16, WEIGHT_INT8, INT8 = "none", "float16", "weight_int8", "int8"
-QUANTIZATIONS = (FLOAT16, WEIGHT_INT8, INT8)
 CALIBRATION_IMAGES = 100
-
-# Operators whose output has none of these names in it: the name scopes of export/.
-_SCOPE = "^(?!.*(router|every_nth_pixel))"
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-_CLASSIFIER = "FULLY_CONNECTED"
-
-
-def file_name(quantization: str) -> str:
-    return f"model_{quantization}.tflite"
-
-
-def parse_quantizations(values: Sequence[str]) -> list[str]:
-    """The quantizations of a comma-separated flag, each once; "none" adds none.
-
-    Raises:
-        UserError: there is no such quantization.
-    """
-    for value in values:
-        if value not in (NONE, *QUANTIZATIONS):
-            raise UserError(
-                f"there is no quantization {value!r}; there are {', '.join((NONE, *QUANTIZATIONS))}"
-            )
-    return [value for value in dict.fromkeys(values) if value != NONE]
-
-
-def quantize_weights(model: bytes) -> bytes:
-    """A float32 .tflite with the weights of all but the routers stored as int8."""
-    quantizer = _quantizer(model)
-    for operator in (*_CONVOLUTIONS, _CLASSIFIER):
-        quantizer.add_weight_only_config(_SCOPE, operator, num_bits=8)
-    return _quantized(quantizer)
-
-
-def quantize_int8(
-    model: bytes,
-    images: np.ndarray,
-    thresholds: Sequence[float] = THRESHOLDS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> bytes:
-    """A float32 .tflite with all convolutions but those of the routers computed in int8.
-
-    Args:
-        images, thresholds, progress: of the calibration; see `tensor_ranges`.
-    """
-    quantizer = _quantizer(model)
-    for operator in _CONVOLUTIONS:
-        quantizer.add_static_config(_SCOPE, operator, activation_num_bits=8, weight_num_bits=8)
-    # Its output is the logits: in steps of 1/256 of their range, classes would tie.
-    quantizer.add_weight_only_config(_SCOPE, _CLASSIFIER, num_bits=8)
-    return _quantized(quantizer, tensor_ranges(model, images, thresholds, progress))
-
-
-def quantize(
-    trained: Trained,
-    export_dir: pathlib.Path | str,
-    quantizations: Sequence[str],
-    images: np.ndarray | None = None,
-    thresholds: Sequence[float] = THRESHOLDS,
-    announce: Callable[[str], None] = lambda step: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, int]:
-    """Adds files to an export. What is there afterwards is whole, or as it was before.
-
-    Args:
-        trained: the model that was exported.
-        quantizations: of `QUANTIZATIONS`; files of an earlier call are replaced.
-        images: to calibrate int8 with, float32 [images, image_size, image_size, 3] in 0..255, of
-            the training split.
-        thresholds: to calibrate int8 with.
-        announce: called with what is being done.
-        progress: of the calibration.
-
-    Returns:
-        The size of each file in bytes, by quantization.
-
-    Raises:
-        UserError: there is no such quantization, no images where they are needed, or the files
-            are not those of an export of this model.
-    """
-    quantizations = parse_quantizations(quantizations)
-    artifacts.check_files(export_dir)
-    artifacts.check_source(export_dir, trained)
-    size = trained.model.config.image_size
-    pixels = np.zeros(0, np.float32) if images is None else np.asarray(images, np.float32)
-    if INT8 in quantizations and (pixels.shape[1:] != (size, size, 3) or not len(pixels)):
-        raise UserError(
-            f"{INT8} is calibrated with images [images, {size}, {size}, 3], not "
-            f"{list(pixels.shape)}"
-        )
-    model = artifacts.tflite_files(export_dir)[artifacts.FLOAT32].read_bytes()
-    make = {
-        FLOAT16: lambda: to_tflite(
-            read_weights(trained.model), artifacts.read_structure(export_dir), float16=True
-        ),
-        WEIGHT_INT8: lambda: quantize_weights(model),
-        INT8: lambda: quantize_int8(model, pixels, thresholds, progress),
-    }
-    files = {}
-    for kind in quantizations:
-        announce(f"Making {file_name(kind)}")
-        files[kind] = pack(make[kind]())
-    description = artifacts.read_description(export_dir)
-    names = description.setdefault("tflite", {artifacts.FLOAT32: artifacts.TFLITE_FILE})
-    with replacing(export_dir) as folder:
-        try:
-            shutil.copytree(export_dir, folder)
-        except shutil.Error as error:
-            # Of a list of all files that could not be copied, the first.
-            raise OSError(error.args[0][0][2]) from error
-        for kind, content in files.items():
-            (folder / file_name(kind)).write_bytes(content)
-            names[kind] = file_name(kind)
-            description["files"][names[kind]] = artifacts.describe_file(folder / names[kind])
-        if INT8 in files:
-            description["calibration"] = {
-                "split": "train",
-                "images": len(pixels),
-                "thresholds": list(thresholds),
-            }
-        text = json.dumps(description, indent=1) + "\n"
-        (folder / artifacts.DESCRIPTION_FILE).write_text(text)
-    return {kind: len(content) for kind, content in files.items()}
-
-
-def _quantizer(model: bytes):
-    # Here, so that commands that quantize nothing do not wait for it.
-    from ai_edge_quantizer import quantizer
-
-    return quantizer.Quantizer(bytearray(model))
-
-
-def _quantized(quantizer, ranges=None) -> bytes:
-    # It shows bars of its own, of work that takes less than a second, and a warning.
-    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
 
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
     flags.DEFINE_string("workdir", None, "Folder of a training run.")
     flags.DEFINE_string("export_dir", None, "Folder of its export; the files are added to it.")
-    define_quantization_flags(",".join(QUANTIZATIONS))
+    define_quantization_flags(",".join(QUICK))
     flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
 
 
@@ -201,21 +69,46 @@ def define_quantization_flags(default: str) -> None:
     flags.DEFINE_integer(
         "calibration_images",
         CALIBRATION_IMAGES,
-        f"How many training images {INT8} is calibrated with, the first ones.",
+        f"How many training images, drawn at random, {INT8} is calibrated with.",
         lower_bound=1,
     )
+    flags.DEFINE_integer("quantization_seed", 0, "Seed that training images are drawn from.")
+    flags.DEFINE_integer("qat_steps", DEFAULT.steps, f"Steps of fine-tuning for {INT8_QAT}.")
+    flags.DEFINE_integer("qat_batch_size", DEFAULT.batch_size, "Images of a step.")
+    flags.DEFINE_float("qat_learning_rate", DEFAULT.learning_rate, "Of the first step.")
+
+
+def fine_tuning_from_flags() -> FineTuning:
+    """Raises:
+    UserError: a value is out of its range.
+    """
+    values = flags.FLAGS
+    return FineTuning(values.qat_steps, values.qat_learning_rate, values.qat_batch_size)
 
 
 def quantize_from_flags(
     trained: Trained, export_dir: str, quantizations: Sequence[str], data_dir: str | None
 ) -> None:
     """Reads the images, adds the files, and says so."""
+    fine_tuning, seed = fine_tuning_from_flags(), flags.FLAGS.quantization_seed
     images = None
-    if INT8 in quantizations:
+    batches: Iterator[np.ndarray] = iter(())
+    if set(quantizations) & set(CALIBRATED):
         dataset = open_run_images(trained.run, data_dir)
-        images = first_images(dataset, "train", flags.FLAGS.calibration_images)
-    with ProgressBar("calibrating", patience=1.0) as bar:
-        sizes = quantize(trained, export_dir, quantizations, images, progress=bar.update)
+        if INT8_QAT in quantizations:
+            batches = _batches(dataset, fine_tuning.batch_size, seed)
+        images = random_images(dataset, flags.FLAGS.calibration_images, seed)
+    with ProgressBar("quantizing", patience=1.0) as bar:
+        sizes = quantize(
+            trained,
+            export_dir,
+            quantizations,
+            images,
+            progress=bar.update,
+            batches=batches,
+            fine_tuning=fine_tuning,
+            seed=seed,
+        )
     float32 = artifacts.tflite_files(export_dir)[artifacts.FLOAT32].stat().st_size
     console = rich.console.Console()
     for kind, size in sizes.items():
@@ -227,6 +120,16 @@ def quantize_from_flags(
         )
 
 
+def _batches(dataset: EvaluationImages, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Training images without end, each epoch in another order."""
+    count = dataset.count("train")
+    if batch_size > count:
+        raise UserError(f"--qat_batch_size must be at most {count}, the number of training images")
+    # From 1: the calibration draws from epoch 0.
+    epochs = (dataset.shuffled(batch_size, seed, epoch) for epoch in itertools.count(1))
+    return (images for images, _ in itertools.chain.from_iterable(epochs))
+
+
 def main() -> None:
     values = flags.FLAGS
     if not values.workdir or not values.export_dir:
@@ -234,6 +137,7 @@ def main() -> None:
     quantizations = parse_quantizations(values.quantization)
     if not quantizations:
         raise UserError(f"--quantization is one or more of {', '.join(QUANTIZATIONS)}")
+    fine_tuning_from_flags()  # refuses wrong values before the model is loaded
     require_tensorflow()
     artifacts.check_files(values.export_dir)
     check_folder_writable(values.export_dir)

@@ -44,13 +44,24 @@ def forward(
         of the selected branches and the fixed part, summed in integers and rounded once. Of a fixed
         structure, where the last two are the same for all images, the first two only.
     """
+    return forward_with_recalibrated(network, structure, image, threshold)[0]
+
+
+def forward_with_recalibrated(
+    network: Network, structure: Structure, image: tf.Tensor, threshold: tf.Tensor | None
+) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    """The same, and of each cell the weights from which it selects.
+
+    Returns:
+        What `forward` does; and the recalibrated weights, float32 [batch, connections, branches].
+    """
     config = network.config
     scale = 1 / np.asarray(config.deviation, np.float64)
     x = (image - np.asarray(config.mean, np.float32)) * scale.astype(np.float32)
     if not structure.fixed:
         threshold = tf.reshape(threshold, [-1, 1, 1])
     before, previous = folded_layers.stem(x, network.stem)
-    selections = []
+    selections, recalibrated = [], []
     for index, cell in enumerate(network.cells):
         states = [
             folded_layers.preprocess(x, parts)
@@ -59,6 +70,7 @@ def forward(
         # The name by which a quantization recipe leaves the routing in float.
         with tf.name_scope("router"):
             weights, selected = _recalibrated(network, cell, states, structure.kept(index)), None
+            recalibrated.append(weights)
             if not structure.fixed:
                 selected, weights = select(weights, threshold)
         selections.append(selected)
@@ -67,11 +79,11 @@ def forward(
     logits = folded_layers.dense(tf.reduce_mean(previous, [1, 2]), network.classifier)
     outputs = {"logits": logits, "probabilities": tf.nn.softmax(logits)}
     if structure.fixed:
-        return outputs
+        return outputs, recalibrated
     with tf.name_scope("router"):
         selected = tf.stack(selections, axis=1)
         flops = _flops(network, selected)
-    return outputs | {"selected": tf.cast(selected, tf.float32), "flops": flops}
+    return outputs | {"selected": tf.cast(selected, tf.float32), "flops": flops}, recalibrated
 
 
 def _recalibrated(network: Network, cell: Cell, states, kept: np.ndarray | None) -> tf.Tensor:

@@ -16,6 +16,19 @@ from drnet_tf.architecture import CellGeometry, DRNetConfig
 from drnet_tf.models import DRNet
 
 
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """How a graph imitates a convolution in int8, see export/fake_quantization.py.
+
+    Args:
+        input, output: the smallest and the largest value that its input and its output are rounded
+            and clipped to. None: it stays as it is, as in every graph that is exported.
+    """
+
+    input: tuple[float, float] | None = None
+    output: tuple[float, float] | None = None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conv:
     """A convolution with the normalization that follows it.
@@ -27,6 +40,7 @@ class Conv:
 
     kernel: np.ndarray
     bias: np.ndarray
+    rounding: Rounding = Rounding()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,6 +57,8 @@ class DepthwisePointwise:
 
     depthwise: np.ndarray
     pointwise: Conv
+    #: Of the depthwise convolution.
+    rounding: Rounding = Rounding()
 
 
 #: The applications of a separable convolution, first to last.

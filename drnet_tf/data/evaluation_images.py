@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
+from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.in_memory import InMemoryDataset, load_npz
+from drnet_tf.data.order import epoch_order
 
 NPZ = ".npz"
 
@@ -45,6 +48,17 @@ class EvaluationImages(Protocol):
             limit: how many images to read, the first ones; None for all.
         """
 
+    def shuffled(
+        self, batch_size: int, seed: int, epoch: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The training images as `batches` gives them, but in an order drawn from (seed, epoch).
+
+        Batches are full: what is left at the end is dropped.
+
+        Raises:
+            DataError: not even one batch is full.
+        """
+
 
 def open_images(
     dataset: str, data_dir: str | None, image_size: int, *, train_on_validation: bool = False
@@ -75,6 +89,18 @@ def first_images(images: EvaluationImages, split: str, count: int) -> np.ndarray
     return np.concatenate([pixels for pixels, _ in images.batches(split, min(count, 64), count)])
 
 
+def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray:
+    """Training images drawn from a seed, float32 [count, height, width, 3] in 0..255.
+
+    Where there are fewer, all of them. The first images may be of one class only.
+    """
+    if count < 1:
+        raise DataError(f"the number of images must be 1 or more, not {count}")
+    # Batches of one: no image is left over at the end.
+    drawn = itertools.islice(images.shuffled(1, seed), count)
+    return np.concatenate([pixels for pixels, _ in drawn])
+
+
 class _DatasetImages:
     def __init__(self, dataset, image_size: int):
         from drnet_tf.data.decoding import resizes_whole
@@ -99,6 +125,21 @@ class _DatasetImages:
             self.dataset, split, image_size=self.image_size, batch_size=batch_size, limit=limit
         )
         for pixels, labels in guarded(elements, self.dataset, split):
+            yield np.asarray(pixels), np.asarray(labels)
+
+    def shuffled(self, batch_size, seed, epoch=0):
+        from drnet_tf.data.damage import guarded
+        from drnet_tf.data.pipeline import training_batches
+
+        elements = training_batches(
+            self.dataset,
+            image_size=self.image_size,
+            batch_size=batch_size,
+            augmentation=Augmentation(),
+            seed=seed,
+            epoch=epoch,
+        )
+        for pixels, labels in guarded(elements, self.dataset, "train"):
             yield np.asarray(pixels), np.asarray(labels)
 
 
@@ -129,3 +170,15 @@ class _ArrayImages:
         for first in range(0, len(images), batch_size):
             end = first + batch_size
             yield images[first:end].astype("float32"), labels[first:end]
+
+    def shuffled(self, batch_size, seed, epoch=0):
+        images, labels = self.dataset.splits["train"]
+        if not 1 <= batch_size <= len(labels):
+            raise DataError(
+                f"the batch size must be from 1 to {len(labels)}, the number of training images "
+                f"of {self.dataset.name}, not {batch_size}"
+            )
+        order = epoch_order(len(labels), seed, epoch)
+        for first in range(0, len(labels) - batch_size + 1, batch_size):
+            members = order[first : first + batch_size]
+            yield images[members].astype("float32"), labels[members]

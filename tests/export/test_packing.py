@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from export.int8_file import quantize_weights
 from export.packing import pack
-from export.quantize import quantize_weights
 from export.tflite import TFLiteRunner
 
 

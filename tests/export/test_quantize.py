@@ -1,5 +1,7 @@
 """Quantized .tflite files: what is quantized in them, what is not, and what they say."""
 
+import copy as copying
+import itertools
 import json
 import shutil
 
@@ -7,16 +9,19 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from tests.export.json_schema import violations
 
 from drnet_tf.errors import UserError
 from export import artifacts
-from export import quantize as quantize_module
+from export import quantization as quantization_module
 from export.borderline import borderline
-from export.calibration import tensor_ranges
+from export.calibration import THRESHOLDS, tensor_ranges
+from export.fine_tuning import FineTuning
 from export.inspection import count_operators, not_builtin
-from export.quantize import QUANTIZATIONS, parse_quantizations, quantize
+from export.quantization import QUANTIZATIONS, parse_quantizations, quantize
 from export.tflite import TFLiteRunner
 from tests.export.routed_model import CONFIG
+from tests.source_tree import ROOT
 
 CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
 FLOAT32, INT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8
@@ -26,7 +31,15 @@ FLOAT32, INT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8
 def quantized(exported, images, tmp_path_factory):
     """An export with all quantizations."""
     folder = shutil.copytree(exported.folder, tmp_path_factory.mktemp("quantized") / "export")
-    quantize(exported.trained, folder, QUANTIZATIONS, images)
+    quantize(
+        exported.trained,
+        folder,
+        QUANTIZATIONS,
+        images,
+        batches=itertools.repeat(images),
+        fine_tuning=FineTuning(steps=4, batch_size=len(images)),
+        seed=5,
+    )
     return folder
 
 
@@ -79,11 +92,36 @@ def test_description_lists_the_files_with_their_checksums(quantized):
         "float16": "model_float16.tflite",
         "weight_int8": "model_weight_int8.tflite",
         "int8": "model_int8.tflite",
+        "int8_qat": "model_int8_qat.tflite",
     }
-    assert values["calibration"]["images"] == 12
+    assert values["calibration"] == {
+        "split": "train",
+        "images": 12,
+        "seed": 5,
+        "thresholds": list(THRESHOLDS),
+    }
+    assert (values["fine_tuning"]["steps"], values["fine_tuning"]["seed"]) == (4, 5)
     for name in values["tflite"].values():
         assert values["files"][name]["bytes"] == (quantized / name).stat().st_size
     artifacts.check_files(quantized)
+
+
+def test_description_with_quantized_files_fits_its_schema(quantized):
+    schema = json.loads((ROOT / "export" / "model_schema.json").read_text())
+    values = json.loads((quantized / "model.json").read_text())
+    assert violations(values, schema) == []
+    assert values.keys() <= schema["properties"].keys()
+    for name in ("calibration", "fine_tuning"):
+        assert values[name].keys() == set(schema["properties"][name]["required"])
+    wrong = copying.deepcopy(values)
+    wrong["tflite"]["int8"] = "model_int8.onnx"
+    wrong["calibration"]["split"] = "test"
+    del wrong["calibration"]["seed"]
+    wrong["calibration"]["thresholds"] = []
+    wrong["fine_tuning"]["steps"] = 0
+    found = {line.split(":")[0] for line in violations(wrong, schema)}
+    where = (".tflite.int8", ".calibration", ".calibration.split", ".calibration.thresholds")
+    assert found == {f"${path}" for path in (*where, ".fine_tuning.steps")}
 
 
 def test_float16_says_nearly_the_same_with_weights_of_float16(quantized, images):
@@ -98,7 +136,7 @@ def test_float16_says_nearly_the_same_with_weights_of_float16(quantized, images)
     assert 0 < error < 5e-3
 
 
-@pytest.mark.parametrize("kind", ["weight_int8", "int8"])
+@pytest.mark.parametrize("kind", ["weight_int8", "int8", "int8_qat"])
 def test_weights_of_convolutions_are_int8_but_those_of_routers_float32(quantized, kind):
     kept, stored = 0, 0
     for code, name, types, _ in _operators(artifacts.tflite_files(quantized)[kind]):
@@ -113,9 +151,10 @@ def test_weights_of_convolutions_are_int8_but_those_of_routers_float32(quantized
     assert stored > CONFIG.cells * CONFIG.connections * 2 * 4
 
 
-def test_int8_computes_in_int8_inside_of_branches_and_sums_in_float32(quantized):
+@pytest.mark.parametrize("kind", ["int8", "int8_qat"])
+def test_int8_computes_in_int8_inside_of_branches_and_sums_in_float32(quantized, kind):
     sums = 0
-    for code, name, types, output in _operators(artifacts.tflite_files(quantized)["int8"]):
+    for code, name, types, output in _operators(artifacts.tflite_files(quantized)[kind]):
         if code in CONVOLUTIONS and not ("router" in name or "every_nth_pixel" in name):
             assert (types[0], output) == (INT8, INT8), name
         elif code in (schema.BuiltinOperator.ADD, schema.BuiltinOperator.MUL):
@@ -124,7 +163,7 @@ def test_int8_computes_in_int8_inside_of_branches_and_sums_in_float32(quantized)
     assert sums == CONFIG.cells * CONFIG.connections * 2 * 2
 
 
-@pytest.mark.parametrize("kind", ["weight_int8", "int8"])
+@pytest.mark.parametrize("kind", ["weight_int8", "int8", "int8_qat"])
 def test_selection_is_the_same_where_it_is_clear(exported, quantized, images, kind):
     threshold, margin = 0.5, 0.05
     _, intermediates = exported.trained.model(images, threshold=threshold)
@@ -140,7 +179,9 @@ def test_selection_is_the_same_where_it_is_clear(exported, quantized, images, ki
     assert not (differing & clear).any()
 
 
-@pytest.mark.parametrize(("kind", "bound"), [("weight_int8", 0.05), ("int8", 0.15)])
+@pytest.mark.parametrize(
+    ("kind", "bound"), [("weight_int8", 0.05), ("int8", 0.15), ("int8_qat", 0.15)]
+)
 def test_logits_are_close_where_all_branches_run(quantized, images, kind, bound):
     files = artifacts.tflite_files(quantized)
     expected = TFLiteRunner(files["float32"]).run_all(images, 1.0).logits
@@ -184,7 +225,7 @@ def test_failure_leaves_the_export_as_it_was(exported, copy, monkeypatch):
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(quantize_module.artifacts, "describe_file", fail)
+    monkeypatch.setattr(quantization_module.artifacts, "describe_file", fail)
     with pytest.raises(OSError, match="No space left"):
         quantize(exported.trained, copy, ["weight_int8"])
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
@@ -207,7 +248,8 @@ def test_folder_without_a_model_is_refused(exported, copy, tmp_path):
         quantize(exported.trained, copy, ["weight_int8"])
 
 
-def test_int8_without_fitting_images_is_refused(exported, copy, images):
+@pytest.mark.parametrize("kind", ["int8", "int8_qat"])
+def test_int8_without_fitting_images_is_refused(exported, copy, images, kind):
     for wrong in (None, images[0], images[:, :8], images[:0]):
-        with pytest.raises(UserError, match=r"images \[images, 16, 16, 3\]"):
-            quantize(exported.trained, copy, ["int8"], wrong)
+        with pytest.raises(UserError, match=rf"{kind} is .* images \[images, 16, 16, 3\]"):
+            quantize(exported.trained, copy, [kind], wrong)
