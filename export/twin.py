@@ -22,6 +22,7 @@ from drnet_tf.layers.preprocess import odd_pixels
 from drnet_tf.layers.routed_connection import weighted_sum
 from drnet_tf.layers.selection import select
 from drnet_tf.layers.subsampling import subsample
+from drnet_tf.training.tensorflow_depthwise import depthwise_conv
 from export.weights import Cell, Conv, Dense, DepthwisePointwise, Network, Router
 
 Leaf = TypeVar("Leaf", Conv, Dense, np.ndarray)
@@ -127,6 +128,14 @@ class _Builder:
         self.config = network.config
         self.wrap = wrap
 
+        class Depthwise(tf_keras.layers.DepthwiseConv2D):
+            """The same with gradients that are fast on a CPU."""
+
+            def call(self, x):
+                return depthwise_conv(x, self.depthwise_kernel, self.strides[0])
+
+        self.depthwise = Depthwise
+
     def build(self):
         size = self.config.image_size
         image = self.keras.Input((size, size, 3), name="image")
@@ -214,10 +223,12 @@ class _Builder:
 
     def _depthwise_pointwise(self, x, name, weights: DepthwisePointwise, stride):
         kernel = weights.depthwise
-        layer = self.layers.DepthwiseConv2D(
+        layer = self.depthwise(
             kernel.shape[0], stride, "same", use_bias=False, name=f"{name}{_DEPTHWISE}"
         )
-        return self._conv(self._with_weights(layer, x, kernel), f"{name}_pointwise", weights.pointwise)
+        return self._conv(
+            self._with_weights(layer, x, kernel), f"{name}_pointwise", weights.pointwise
+        )
 
     def _conv(self, x, name, weights: Conv, stride=1):
         height, _, _, channels = weights.kernel.shape

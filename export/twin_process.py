@@ -1,8 +1,8 @@
 """Fine-tunes twins under tensorflow-model-optimization, in a process of its own.
 
 Importing that package sets TF_USE_LEGACY_KERAS in the environment and turns tf.keras into another
-library. No other file imports it, and this one only where it is run as a program, which
-`TwinProcess` does: whoever uses this file from Python has the environment and the tf.keras of before.
+library. No other file imports it, and this one only in the process that `TwinProcess` starts:
+whoever uses it has the environment and the tf.keras of before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -94,10 +94,10 @@ class TwinProcess:
         theirs.close()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
         self._connection.close()
         try:
-            self._process.wait(0 if sys.exc_info()[0] else _SECONDS_TO_END)
+            self._process.wait(0 if error else _SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -162,13 +162,16 @@ class TwinProcess:
         self._process.wait()
         self._log.seek(0)
         text = self._log.read().decode(errors="replace")[-_LAST_CHARACTERS:]
-        return RuntimeError(f"the compression ended with status {self._process.returncode}:\n{text}")
+        return RuntimeError(
+            f"the compression ended with status {self._process.returncode}:\n{text}"
+        )
 
 
 def pruning_steps(steps: int) -> tuple[int, int]:
     """(last step at which weights are pruned, steps from one such step to the next).
 
-    The last one is a multiple of the interval: at no other step would the sparsity be the final one.
+    The last one is a multiple of the interval: at other steps weights are not pruned, and the final
+    sparsity is that of this step.
     """
     last = max(1, min(round(_GROWTH * steps), steps - 1))
     interval = -(-last // _STAGES)
@@ -195,61 +198,53 @@ def _compress(connection: Connection, network: Network, compression: Compression
     import tensorflow_model_optimization as tfmot
     import tf_keras
 
-    if compression.method == PRUNE:
-        last, interval = pruning_steps(compression.steps)
-        schedule = tfmot.sparsity.keras.PolynomialDecay(
-            0.0, compression.sparsity, 0, last, frequency=interval
-        )
-        strip = tfmot.sparsity.keras.strip_pruning
-        callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
-
-        def wrap(layer):
-            return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
-    else:
-        clustering = tfmot.clustering.keras
-        strip = clustering.strip_clustering
-        callbacks = []
-
-        def wrap(layer):
-            # A kernel of as few weights has no more values than that.
-            if layer.kernel.shape.num_elements() <= compression.clusters:
-                return layer
-            start = clustering.CentroidInitialization.KMEANS_PLUS_PLUS
-            return clustering.cluster_weights(layer, compression.clusters, start)
-
-    def tell(step: int, logs: dict) -> None:
-        connection.send(("step", float(logs["loss"])))
-
+    wrap, strip = _tools(tfmot, compression)
     twin = build_twin(network, wrap)
-    schedule = tf_keras.optimizers.schedules.CosineDecay(
-        compression.learning_rate, compression.steps
-    )
-    loss = tf_keras.losses.CategoricalCrossentropy(
+    decay = tf_keras.optimizers.schedules.CosineDecay(compression.learning_rate, compression.steps)
+    optimizer = tf_keras.optimizers.Adam(decay)
+    cross_entropy = tf_keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=compression.label_smoothing
     )
-    twin.compile(tf_keras.optimizers.Adam(schedule), loss)
-    size, classes = network.config.image_size, network.config.classes
-    # Shapes have to be given: they would be unknown in the compiled step.
-    batches = tf.data.Dataset.from_generator(
-        lambda: _received(connection, compression.steps, classes),
-        output_signature=(
-            (tf.TensorSpec([None, size, size, 3]), tf.TensorSpec([None])),
-            tf.TensorSpec([None, classes]),
-        ),
-    )
-    twin.fit(
-        batches,
-        steps_per_epoch=compression.steps,
-        verbose=0,
-        callbacks=[*callbacks, tf_keras.callbacks.LambdaCallback(on_batch_end=tell)],
-    )
+
+    # Not `fit`: AutoGraph takes longer over the functions of hundreds of layers than all else.
+    @tf.function(autograph=False)
+    def train_step(images, thresholds, labels):
+        with tf.GradientTape() as tape:
+            logits = twin([images, thresholds], training=True)
+            loss = cross_entropy(tf.one_hot(labels, network.config.classes), logits)
+        gradients = tape.gradient(loss, twin.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, twin.trainable_variables, strict=True))
+        return loss
+
+    optimizer.build(twin.trainable_variables)
+    # Counts the steps that the schedule goes by, and masks the weights at the end.
+    masks = tfmot.sparsity.keras.UpdatePruningStep()
+    masks.set_model(twin)
+    masks.on_train_begin()
+    for _ in range(compression.steps):
+        loss = train_step(*map(tf.constant, connection.recv()))
+        connection.send(("step", float(loss)))
+    masks.on_epoch_end(0)
     return read_twin(network, strip(twin))
 
 
-def _received(connection: Connection, count: int, classes: int) -> Iterator[tuple]:
-    for _ in range(count):
-        images, thresholds, labels = connection.recv()
-        yield (images, thresholds), np.eye(classes, dtype=np.float32)[labels]
+def _tools(tfmot, compression: Compression) -> tuple[Callable, Callable]:
+    """What wraps a layer, and what takes the wrappers off a model."""
+    if compression.method == PRUNE:
+        last, interval = pruning_steps(compression.steps)
+        pruning = tfmot.sparsity.keras
+        schedule = pruning.PolynomialDecay(0.0, compression.sparsity, 0, last, frequency=interval)
+        return lambda layer: pruning.prune_low_magnitude(layer, schedule), pruning.strip_pruning
+    clustering = tfmot.clustering.keras
+
+    def wrap(layer):
+        # A kernel of as few weights has no more values than that.
+        if layer.kernel.shape.num_elements() <= compression.clusters:
+            return layer
+        start = clustering.CentroidInitialization.KMEANS_PLUS_PLUS
+        return clustering.cluster_weights(layer, compression.clusters, start)
+
+    return wrap, clustering.strip_clustering
 
 
 if __name__ == "__main__":
