@@ -159,6 +159,12 @@ def open_training_images(run: Run, data_dir: str | None, batch_size: int | None)
     """The training images of a run, augmented as they were for it."""
     settings = run.settings
     names = [field.name for field in dataclasses.fields(Augmentation)]
+    # JSON has given lists.
+    given = {
+        name: tuple(settings[name]) if isinstance(settings[name], list) else settings[name]
+        for name in names
+        if name in settings
+    }
     with ProgressBar(f"reading {run.dataset}", patience=1.0) as progress:
         return open_feed(
             run.dataset,
@@ -166,7 +172,7 @@ def open_training_images(run: Run, data_dir: str | None, batch_size: int | None)
             settings["input_pipeline"],
             image_size=run.config.image_size,
             batch_size=batch_size or settings["batch_size"],
-            augmentation=Augmentation(**{n: settings[n] for n in names if n in settings}),
+            augmentation=Augmentation(**given),
             seed=settings["seed"],
             train_on_validation=settings["train_on_validation"],
             on_progress=progress.update,

@@ -35,7 +35,6 @@ _GROWTH = 0.6
 _STAGES = 100
 # How much of what the process wrote is shown where it failed.
 _LAST_CHARACTERS = 2000
-_SECONDS_TO_END = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +93,10 @@ class TwinProcess:
         theirs.close()
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+    def __exit__(self, *_) -> None:
         self._connection.close()
-        try:
-            self._process.wait(0 if error else _SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # it has nothing of its own to put in order
+        self._process.wait()
         self._log.close()
 
     def logits(self, network: Network, images: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -124,27 +120,26 @@ class TwinProcess:
         Raises:
             UserError: the loss is not finite.
         """
+        progress(0, compression.steps, "building the graph, which takes as long as many steps")
         self._send("compress", network, compression)
         done = 0
 
-        def receive() -> Network | None:
+        def finish_step() -> None:
             nonlocal done
-            kind, value = self._receive()
-            if kind == "result":
-                return value
+            loss = self._receive()[1]
             done += 1
-            if not math.isfinite(value):
-                raise UserError(f"the loss is {value} at step {done}: use a lower learning rate")
-            progress(done, compression.steps, f"loss {value:.3f}")
-            return None
+            if not math.isfinite(loss):
+                raise UserError(f"the loss is {loss} at step {done}: use a lower learning rate")
+            progress(done, compression.steps, f"loss {loss:.3f}")
 
         for batch in batches:
             self._send(*batch)
-            while self._connection.poll():
-                receive()
-        while (result := receive()) is None:
-            pass
-        return result
+            # The network comes behind the last step, and is not to be taken for one.
+            while done < compression.steps and self._connection.poll():
+                finish_step()
+        while done < compression.steps:
+            finish_step()
+        return self._receive()[1]
 
     def _send(self, *message) -> None:
         try:

@@ -208,11 +208,11 @@ def test_clustered_kernels_have_no_more_values_than_asked_for(process, workdir):
     network = read_weights(load_trained(str(workdir)).model)
     batch = images_of(CONFIG, BATCH), np.ones(BATCH, "float32"), np.arange(BATCH) % 4
     compression = Compression("cluster", clusters=CLUSTERS, steps=2, learning_rate=1e-3)
-    losses = []
+    reports = []
     clustered = process.compress(
-        network, compression, [batch] * 2, lambda step, total, text: losses.append((step, total))
+        network, compression, [batch] * 2, lambda step, total, text: reports.append((step, total))
     )
-    assert losses == [(1, 2), (2, 2)]
+    assert reports == [(0, 2), (1, 2), (2, 2)]
     before = weights_by_name(network)
     for name, (kernel, *_) in weights_by_name(clustered).items():
         values = len(np.unique(kernel))
