@@ -22,6 +22,7 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -160,7 +161,7 @@ def open_training_images(run: Run, data_dir: str | None, batch_size: int | None)
     settings = run.settings
     names = [field.name for field in dataclasses.fields(Augmentation)]
     # JSON has given lists.
-    given = {
+    given: dict[str, Any] = {
         name: tuple(settings[name]) if isinstance(settings[name], list) else settings[name]
         for name in names
         if name in settings

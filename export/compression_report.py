@@ -13,9 +13,9 @@ import rich.table
 from drnet_tf.evaluate import evaluate_trained
 from drnet_tf.training.workdir import Trained
 from export.artifacts import TFLITE_FILE
+from export.named_weights import is_compressed, map_weights
 from export.structure import ROUTED
 from export.tflite import to_tflite
-from export.twin import is_compressed, map_weights
 from export.twin_process import PRUNE
 from export.weights import Network, read_weights
 

@@ -9,9 +9,8 @@ tf_keras is imported inside of functions: only the process of export/twin_proces
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,69 +22,8 @@ from drnet_tf.layers.routed_connection import weighted_sum
 from drnet_tf.layers.selection import select
 from drnet_tf.layers.subsampling import subsample
 from drnet_tf.training.tensorflow_depthwise import depthwise_conv
+from export.named_weights import DEPTHWISE, ROUTER, is_compressed, map_weights, separable_name
 from export.weights import Cell, Conv, Dense, DepthwisePointwise, Network, Router
-
-Leaf = TypeVar("Leaf", Conv, Dense, np.ndarray)
-#: Called with the name of some weights and the weights; see `map_weights`.
-Convert = Callable[[str, Any], Any]
-
-_DEPTHWISE, _ROUTER = "_depthwise", "_router"
-
-
-def is_compressed(name: str) -> bool:
-    """Whether the kernel of that name is one to compress: no depthwise one, none of a router.
-
-    A depthwise filter has 9 or 25 weights, each of which alone connects two pixels of its channel:
-    tensorflow-model-optimization leaves them as they are, too. The routers are small, and what
-    they select is discontinuous in their weights.
-    """
-    return not name.endswith(_DEPTHWISE) and _ROUTER not in name
-
-
-def map_weights(network: Network, convert: Convert) -> Network:
-    """The network with `convert(name, weights)` in the place of all weights.
-
-    Args:
-        convert: called with each `Conv`, each `Dense` and each depthwise kernel, and a name that is
-            unique in the network; its results are of the same type.
-    """
-
-    def both(name: str, weights: DepthwisePointwise) -> DepthwisePointwise:
-        return DepthwisePointwise(
-            convert(f"{name}{_DEPTHWISE}", weights.depthwise),
-            convert(f"{name}_pointwise", weights.pointwise),
-        )
-
-    def parts(name: str, convs: tuple[Conv, ...]) -> tuple[Conv, ...]:
-        return tuple(convert(f"{name}_{i}", conv) for i, conv in enumerate(convs))
-
-    def in_cell(name: str, cell: Cell) -> Cell:
-        first, second = (parts(f"{name}_input_{i}", p) for i, p in enumerate(cell.preprocess))
-        router = None
-        if cell.router is not None:
-            prefix = f"{name}{_ROUTER}"
-            router = Router(
-                tuple(both(f"{prefix}_{i}", block) for i, block in enumerate(cell.router.blocks)),
-                convert(f"{prefix}_dense", cell.router.dense),
-            )
-        separable = {
-            key: tuple(both(separable_name(name, key, i), one) for i, one in enumerate(weights))
-            for key, weights in cell.separable.items()
-        }
-        return dataclasses.replace(
-            cell, preprocess=(first, second), router=router, separable=separable
-        )
-
-    return dataclasses.replace(
-        network,
-        stem=parts("stem", network.stem),
-        cells=tuple(in_cell(f"cell_{i}", cell) for i, cell in enumerate(network.cells)),
-        classifier=convert("classifier", network.classifier),
-    )
-
-
-def separable_name(cell: str, key: tuple[int, int], application: int) -> str:
-    return f"{cell}_connection_{key[0]}_branch_{key[1]}_{application}"
 
 
 def build_twin(network: Network, wrap: Callable[[Any], Any] = lambda layer: layer):
@@ -111,9 +49,10 @@ def build_twin(network: Network, wrap: Callable[[Any], Any] = lambda layer: laye
 def read_twin(network: Network, twin) -> Network:
     """The network with the weights of its twin, whose layers are stripped of wrappers."""
 
-    def read(name: str, weights: Leaf) -> Leaf:
+    def read(name: str, weights: Any) -> Any:
         arrays = [np.asarray(array, np.float32) for array in twin.get_layer(name).get_weights()]
-        return type(weights)(*arrays) if isinstance(weights, Conv | Dense) else arrays[0]
+        # A depthwise kernel has no bias.
+        return arrays[0] if isinstance(weights, np.ndarray) else type(weights)(*arrays)
 
     return map_weights(network, read)
 
@@ -164,7 +103,7 @@ class _Builder:
             self._preprocess(x, f"{name}_input_{i}", parts)
             for i, (x, parts) in enumerate(zip(inputs, cell.preprocess, strict=True))
         ]
-        weights = self._route(f"{name}{_ROUTER}", cell.router, states, threshold)
+        weights = self._route(f"{name}{ROUTER}", cell.router, states, threshold)
         rectified: dict[int, Any] = {}
         for node in range(self.config.nodes):
             outputs, positions = [], []
@@ -224,7 +163,7 @@ class _Builder:
     def _depthwise_pointwise(self, x, name, weights: DepthwisePointwise, stride):
         kernel = weights.depthwise
         layer = self.depthwise(
-            kernel.shape[0], stride, "same", use_bias=False, name=f"{name}{_DEPTHWISE}"
+            kernel.shape[0], stride, "same", use_bias=False, name=f"{name}{DEPTHWISE}"
         )
         return self._conv(
             self._with_weights(layer, x, kernel), f"{name}_pointwise", weights.pointwise
@@ -243,7 +182,7 @@ class _Builder:
         # Before it is wrapped: clusters start from the weights that are there.
         layer.build(x.shape)
         layer.set_weights(arrays)
-        layer.trainable = _ROUTER not in layer.name
+        layer.trainable = ROUTER not in layer.name
         return (self.wrap(layer) if is_compressed(layer.name) else layer)(x)
 
     def _relu(self, x):

@@ -175,7 +175,7 @@ def pruning_steps(steps: int) -> tuple[int, int]:
 
 def _serve(connection: Connection) -> None:
     """Answers one request after the other until the connection is closed."""
-    answers = {"logits": _logits, "compress": _compress}
+    answers: dict[str, Callable] = {"logits": _logits, "compress": _compress}
     while True:
         try:
             request, *arguments = connection.recv()

@@ -19,9 +19,9 @@ from drnet_tf.layers.branches import BRANCHES, Cost, LayerBranch
 from drnet_tf.training.checkpoints import Checkpoint
 from drnet_tf.training.workdir import Run, load_trained
 from export import compress as command
+from export.named_weights import map_weights
 from export.structure import ROUTED
 from export.tflite import to_tflite
-from export.twin import map_weights
 from export.twin_process import Compression, TwinProcess, pruning_steps
 from export.unfolding import write_weights
 from export.weights import read_weights
