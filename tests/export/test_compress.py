@@ -229,6 +229,18 @@ def test_importing_the_packages_loads_no_tf_keras(pruned):
     assert "TF_USE_LEGACY_KERAS" not in os.environ
 
 
+def test_twin_that_answers_otherwise_ends_the_compression():
+    model, images = model_with_varied_routing(CONFIG), images_of(CONFIG, 2)
+    logits = run_keras(model, images, 1.0).logits
+    for difference, raises in (
+        (1e-6, contextlib.nullcontext()),
+        (1e-2, pytest.raises(RuntimeError, match="T=1 the logits of the tf_keras twin differ")),
+    ):
+        process = types.SimpleNamespace(logits=lambda *_, d=difference: logits * (1 + d))
+        with raises:
+            command.check_twin(process, model, read_weights(model), images, [1.0])
+
+
 def test_process_that_dies_is_reported_with_its_status():
     with TwinProcess() as process:
         process._process.kill()
