@@ -29,7 +29,6 @@ DISTRIBUTIONS = {
 REQUIRED_WITHOUT_AN_IMPORT = {
     "importlib-resources": "tensorflow-datasets imports it without declaring it",
     "h5py": "keras reads and writes weights through it; pinned below 3.15 for tensorflow",
-    "tensorflow-model-optimization": "for the compression of exports, which no command does yet",
     "setuptools": "tensorflow-model-optimization imports distutils, gone from Python 3.12",
 }
 
