@@ -38,8 +38,8 @@ from export.native_runner import (
     compile_runner,
     require_compiler,
     run_native,
-    run_program,
 )
+from export.programs import run_program
 from export.run_data import open_run_images, require_tensorflow
 from export.structure import DENSE
 from export.tflite import to_tflite

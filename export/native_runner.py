@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from drnet_tf.errors import UserError
+from export.programs import run_program
 
 SOURCE = pathlib.Path(__file__).with_name("run_tflite.c")
 LIBRARY = "libLiteRt.so"
@@ -118,25 +119,6 @@ def run_native(
         arguments = [str(model), repr(float(threshold)), file.name, str(repeats)]
         lines = run_program([*under, str(program), *arguments]).splitlines()
     return [_parse(line) for line in lines]
-
-
-def run_program(command: Sequence[str]) -> str:
-    """What a program writes to standard output.
-
-    Raises:
-        UserError: it fails; the message holds the last line of its standard error.
-    """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise UserError(f"{command[0]} cannot be run: {error}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        # LiteRT goes on to log after the error.
-        errors = [line for line in lines if line.startswith("error:")] or lines or ["no message"]
-        name = pathlib.Path(command[0]).name
-        raise UserError(f"{name} ended with status {done.returncode}: {errors[-1]}")
-    return done.stdout
 
 
 def _parse(line: str) -> NativeResult:

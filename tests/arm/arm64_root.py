@@ -14,8 +14,8 @@ import shutil
 import subprocess
 import sys
 
-from drnet_tf.errors import UserError
 from drnet_tf.writing import replacing
+from export.programs import run_program
 from tests.source_tree import ROOT
 
 SUITE = "bookworm"
@@ -70,7 +70,7 @@ class Arm64:
         """
         wheels = f"PYTHONPATH={self.root / 'wheels'}"
         python = str(self.root / "usr" / "bin" / f"python{PYTHON}")
-        _run([*self.under, "-E", wheels, python, "-B", *map(str, arguments)])
+        run_program([*self.under, "-E", wheels, python, "-B", *map(str, arguments)])
 
 
 def open_arm64(folder: pathlib.Path = FOLDER) -> Arm64:
@@ -126,7 +126,7 @@ def _require(tool: str) -> None:
 def _unpack(architecture: str, suite: str, packages: tuple[str, ...], to: pathlib.Path) -> None:
     include = "--include=" + ",".join(packages)
     options = ["--quiet", "--variant=extract", f"--architectures={architecture}", include]
-    _run(["mmdebstrap", *options, suite, str(to)])
+    run_program(["mmdebstrap", *options, suite, str(to)])
 
 
 def _install_wheels(to: pathlib.Path) -> None:
@@ -138,15 +138,7 @@ def _install_wheels(to: pathlib.Path) -> None:
     ]
     options += [f"--platform={platform}" for platform in PLATFORMS]
     options += [f"--target={to}", f"--constraint={CONSTRAINTS}"]
-    _run([sys.executable, "-m", "pip", "install", *options, *WHEELS])
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        name = pathlib.Path(command[0]).name
-        raise UserError(f"{name} ended with status {done.returncode}: {lines[-1]}")
+    run_program([sys.executable, "-m", "pip", "install", *options, *WHEELS])
 
 
 def _digest(path: pathlib.Path) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from drnet_tf.errors import UserError
 from export import native_runner
-from export.native_runner import compile_runner, run_native, run_program
+from export.native_runner import compile_runner, run_native
+from export.programs import run_program
 from export.structure import fixed
 from export.tflite import TFLiteRunner, to_tflite
 from export.weights import read_weights
