@@ -250,6 +250,7 @@ int main(int argc, char **argv) {
   if (read != 0) fail("the images do not end with a whole image of the model's size: ", argv[3]);
   if (done == 0) fail("there are no images in ", argv[3]);
 
+  if (images != stdin) fclose(images);
   free(pixels);
   for (size_t i = 0; i < inputs.count; ++i) LiteRtDestroyTensorBuffer(inputs.buffers[i]);
   for (size_t i = 0; i < outputs.count; ++i) LiteRtDestroyTensorBuffer(outputs.buffers[i]);
