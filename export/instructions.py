@@ -4,10 +4,10 @@
 
 A C program (run_tflite.c) classifies test images under valgrind's callgrind, which counts the
 instructions of the invocations: not those of loading, nor of a first invocation that allocates.
-Milliseconds depend on what else a machine does; instructions do not, and another machine counts the
-same, as long as LiteRT picks the same kernels: by the instruction sets that valgrind shows it,
-which are printed, and which lack AVX-512. An instruction that waits for memory counts as one.
-Needed are a C compiler and valgrind.
+Milliseconds depend on what else a machine does; instructions do not, and repeat on another machine
+as far as LiteRT picks the same kernels: by the instruction sets that valgrind shows it, which are
+printed, and which lack AVX-512. An instruction that waits for memory counts as one. Needed are a C
+compiler and valgrind.
 """
 
 from __future__ import annotations

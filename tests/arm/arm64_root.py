@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from drnet_tf.writing import replacing
 from export.programs import run_program
@@ -111,10 +112,10 @@ def _fetch_emulator(folder: pathlib.Path) -> pathlib.Path:
     if not path.is_file():
         _require("mmdebstrap")
         print(f"fetching qemu {LEAST_EMULATOR}, about a minute", flush=True)
-        with replacing(folder.with_name("qemu")) as temporary:
-            _unpack("amd64", EMULATOR_SUITE, ("qemu-user",), temporary)
-            shutil.copy(temporary / "usr" / "bin" / path.name, path)
-        shutil.rmtree(folder.with_name("qemu"))
+        with tempfile.TemporaryDirectory(dir=folder) as unpacked:
+            _unpack("amd64", EMULATOR_SUITE, ("qemu-user",), pathlib.Path(unpacked))
+            with replacing(path) as temporary:
+                shutil.copy(pathlib.Path(unpacked, "usr", "bin", path.name), temporary)
     return path
 
 
@@ -125,8 +126,9 @@ def _require(tool: str) -> None:
 
 def _unpack(architecture: str, suite: str, packages: tuple[str, ...], to: pathlib.Path) -> None:
     include = "--include=" + ",".join(packages)
-    options = ["--quiet", "--variant=extract", f"--architectures={architecture}", include]
-    run_program(["mmdebstrap", *options, suite, str(to)])
+    # Chrootless: as nothing is run in there, no rights are needed.
+    options = ["--quiet", "--mode=chrootless", "--variant=extract", include]
+    run_program(["mmdebstrap", *options, f"--architectures={architecture}", suite, str(to)])
 
 
 def _install_wheels(to: pathlib.Path) -> None:
