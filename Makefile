@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 # Interpreter for a new .venv; empty: keep the one of .venv, else the first of python3.11 and python3.12.
 PYTHON ?=
+# The export that make test-arm compares; empty: a small model.
+EXPORT_DIR ?=
 # Passed on to the program: make run ARGS="--help", make test ARGS="-k selection".
 ARGS ?=
 
@@ -20,21 +22,26 @@ IDENTITY := import sys; print(sys.version, sys.base_prefix)
 # One line for each direct dependency while pip works; errors and warnings pass through.
 PROGRESS := sed -un -e 's/^Collecting \([^ ]*\) (from -r .*/  \1/p' -e 's/^Installing collected.*/  unpacking/p'
 
-.PHONY: help run test lint clean .base .dev
+.PHONY: help run test test-arm lint clean .base .dev
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make run    install what is needed (first time: some minutes), then run the quick start'
-	@echo 'make test   the tests'
-	@echo 'make lint   ruff and mypy'
-	@echo 'make clean  remove the virtual environment and caches'
-	@echo 'Variables: PYTHON=python3.12 (3.11 and 3.12 are supported), ARGS="options for the program"'
+	@echo 'make run       install what is needed (first time: some minutes), then run the quick start'
+	@echo 'make test      the tests'
+	@echo 'make test-arm  compares .tflite files on arm64, under emulation, with x86-64'
+	@echo 'make lint      ruff and mypy'
+	@echo 'make clean     remove the virtual environment and caches'
+	@echo 'Variables: PYTHON=python3.12 (3.11 and 3.12 are supported), ARGS="options for the program",'
+	@echo '           EXPORT_DIR=folder of your export for test-arm, instead of a small model'
 
 run: .base
 	@$(PY) -m drnet_tf.quickstart $(ARGS)
 
 test: .dev
 	@$(PY) -m pytest tests $(ARGS)
+
+test-arm: .dev
+	@$(PY) -m tests.arm $(if $(EXPORT_DIR),--export_dir="$(EXPORT_DIR)") $(ARGS)
 
 lint: .dev
 	@$(PY) -m ruff check .

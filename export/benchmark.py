@@ -4,7 +4,7 @@
 
 LiteRT, one thread, real test images, all graphs in one run, in blocks that take turns; see
 export/turns.py. An image's latency is the median of its invocations; medians and percentiles of a
-graph are over images.
+graph are over images. What loading takes is measured apart: export/footprint.py.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from drnet_tf.progress import ProgressBar
 from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
+from export.footprint import footprint_table, measure_footprints
 from export.run_data import open_run_images, require_tensorflow
 from export.structure import DENSE, static
 from export.tflite import TFLiteRunner, to_tflite
@@ -77,6 +78,7 @@ def benchmark(
     seconds: float = 10.0,
     static_images: int = 0,
     progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    dense_model: bytes | None = None,
 ) -> list[BenchmarkResult]:
     """Times the export of a model.
 
@@ -87,6 +89,7 @@ def benchmark(
         static_images: for how many images, at each threshold, to convert and time a graph of only
             the branches that they select. Each conversion takes some seconds.
         progress: called with the steps done, their number, and what is being done.
+        dense_model: the .tflite that runs all branches, where it has been made already.
 
     Returns:
         A result for each threshold.
@@ -105,7 +108,7 @@ def benchmark(
     selected = [routed.run_all(images, threshold).selected for threshold in thresholds]
     conversions = 1 + sum(len(_sample(trained, s, static_images)) for s in selected)
     progress(0, conversions, "converting")
-    dense = Block.of(TFLiteRunner(to_tflite(network, DENSE)), 1.0, images)
+    dense = Block.of(TFLiteRunner(dense_model or to_tflite(network, DENSE)), 1.0, images)
     converted = 1
     timings = []
     for threshold, masks in zip(thresholds, selected, strict=True):
@@ -230,6 +233,8 @@ def main() -> None:
     artifacts.check_source(values.export_dir, trained)
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("benchmark") as bar:
+        bar.update(0, 1, "converting")
+        dense_model = to_tflite(read_weights(trained.model), DENSE)
         results = benchmark(
             trained,
             values.export_dir,
@@ -238,8 +243,12 @@ def main() -> None:
             values.seconds,
             values.static_images,
             bar.update,
+            dense_model,
         )
-    rich.console.Console().print(result_table(results))
+        footprints = measure_footprints(values.export_dir, dense_model, images, bar.update)
+    console = rich.console.Console()
+    console.print(result_table(results))
+    console.print(footprint_table(footprints))
     if values.json:
         report = {
             "model": trained.run.model,
@@ -248,6 +257,7 @@ def main() -> None:
             "threads": 1,
             "block": BLOCK,
             "results": [result.to_dict() for result in results],
+            "footprints": [footprint.to_dict() for footprint in footprints],
         }
         write_text(values.json, json.dumps(report, indent=2) + "\n")
 

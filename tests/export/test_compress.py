@@ -20,7 +20,7 @@ from drnet_tf.training.checkpoints import Checkpoint
 from drnet_tf.training.workdir import Run, load_trained
 from export import compress as command
 from export.named_weights import map_weights
-from export.structure import ROUTED
+from export.structure import routed
 from export.tflite import to_tflite
 from export.twin_process import Compression, TwinProcess, pruning_steps
 from export.unfolding import write_weights
@@ -161,7 +161,7 @@ def test_pruned_kernels_have_the_sparsity_asked_for_and_the_others_none(workdir,
 
 def test_exported_file_holds_the_pruned_kernels(pruned):
     network = read_weights(load_trained(str(pruned)).model)
-    root = schema.Model.GetRootAsModel(to_tflite(network, ROUTED), 0)
+    root = schema.Model.GetRootAsModel(to_tflite(network, routed(CONFIG)), 0)
     held = {
         root.Buffers(i).DataAsNumpy().tobytes()
         for i in range(root.BuffersLength())

@@ -15,7 +15,7 @@ from export.quantize import QUANTIZATIONS, quantize
 from export.static_file import StaticRequest
 from export.stress import StressResult, allowed_growth, stress
 from export.stress_process import BEYOND, KINDS, NOT_FINITE, PIXELS, faults, make_input
-from export.structure import ROUTED
+from export.structure import routed
 from export.tflite import TFLiteRunner, to_tflite
 from export.weights import read_weights
 from tests.export.arrays import Arrays
@@ -107,7 +107,7 @@ def test_file_with_wrong_answers_is_reported(exported, tmp_path):
     bias = network.classifier.bias * np.float32(np.nan)
     classifier = dataclasses.replace(network.classifier, bias=bias)
     folder = shutil.copytree(exported.folder, tmp_path / "copy")
-    model = to_tflite(dataclasses.replace(network, classifier=classifier), ROUTED)
+    model = to_tflite(dataclasses.replace(network, classifier=classifier), routed(network.config))
     (folder / "model.tflite").write_bytes(model)
     values = json.loads((folder / "model.json").read_text())
     values["files"]["model.tflite"] = artifacts.describe_file(folder / "model.tflite")

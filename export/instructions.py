@@ -1,0 +1,248 @@
+"""Counts the instructions that an image takes, routed and dense: a measure that repeats.
+
+    python -m export.instructions --workdir=runs/digits --export_dir=exported/digits
+
+A C program (run_tflite.c) classifies test images under valgrind's callgrind, which counts the
+instructions of the invocations: not those of loading, nor of a first invocation that allocates.
+Milliseconds depend on what else a machine does; instructions do not, and repeat on another machine
+as far as LiteRT picks the same kernels: by the instruction sets that valgrind shows it, which are
+printed, and which lack AVX-512. An instruction that waits for memory counts as one. Needed are a C
+compiler and valgrind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.console
+import rich.table
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.data.evaluation_images import first_images
+from drnet_tf.errors import UserError
+from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.progress import ProgressBar
+from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.writing import check_writable, write_text
+from export import artifacts
+from export.native_runner import (
+    NativeResult,
+    compile_runner,
+    require_compiler,
+    run_native,
+)
+from export.programs import run_program
+from export.run_data import open_run_images, require_tensorflow
+from export.structure import DENSE
+from export.tflite import to_tflite
+from export.weights import read_weights
+
+VALGRIND = "valgrind"
+#: The function of run_tflite.c that holds the invocations that count.
+_COUNTED = "counted"
+
+
+@dataclasses.dataclass(frozen=True)
+class InstructionCount:
+    """What an image takes at one threshold; means over the images.
+
+    Args:
+        threshold: T.
+        images: how many were classified.
+        macs: multiply-accumulates of an image's branches and the fixed part.
+        macs_ratio: to those of all branches.
+        instructions: of one invocation.
+        ratio: to the instructions of a graph that runs all branches.
+    """
+
+    threshold: float
+    images: int
+    macs: float
+    macs_ratio: float
+    instructions: float
+    ratio: float
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class InstructionReport:
+    """The counts of an export.
+
+    Args:
+        dense_instructions: of an image in a graph that runs all branches.
+        instruction_sets: what kernels could be picked by, while it was counted.
+        hidden_instruction_sets: what this machine has besides, and valgrind does not show.
+        counts: one for each threshold.
+    """
+
+    dense_instructions: float
+    instruction_sets: tuple[str, ...]
+    hidden_instruction_sets: tuple[str, ...]
+    counts: tuple[InstructionCount, ...]
+
+    @property
+    def kernels(self) -> str:
+        """Which kernels were counted, in words."""
+        shown = ", ".join(self.instruction_sets) or "unknown"
+        hidden = ", ".join(self.hidden_instruction_sets)
+        return f"kernels for {shown}" + (f"; valgrind hides {hidden}" if hidden else "")
+
+
+def count_instructions(
+    trained: Trained,
+    export_dir: Path | str,
+    images: np.ndarray,
+    thresholds: Sequence[float],
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> InstructionReport:
+    """Counts the instructions of an export and of its dense graph.
+
+    Args:
+        images: float32 [images, image_size, image_size, 3] in 0..255.
+        thresholds: values of T.
+        progress: called with the steps done, their number, and what is being done.
+
+    Raises:
+        UserError: the files are not those of an export of this model, or a tool is missing.
+    """
+    check_tools()
+    artifacts.check_files(export_dir)
+    artifacts.check_source(export_dir, trained)
+    steps = 2 + len(thresholds)
+    total = trained.model.cost.total.macs
+    with tempfile.TemporaryDirectory() as folder:
+        program, dense = Path(folder, "run_tflite"), Path(folder, "dense.tflite")
+        compile_runner(program)
+        progress(0, steps, "converting")
+        dense.write_bytes(to_tflite(read_weights(trained.model), DENSE))
+        progress(1, steps, "counting")
+        # At any threshold: it computes all branches and weighs some with zero.
+        dense_instructions, _ = count_invocations(program, dense, images, 1.0)
+        counts = []
+        for done, threshold in enumerate(thresholds, 2):
+            progress(done, steps, "counting")
+            model = Path(export_dir, artifacts.TFLITE_FILE)
+            instructions, results = count_invocations(program, model, images, threshold)
+            macs = float(np.mean([result.flops for result in results]))
+            counts.append(
+                InstructionCount(
+                    threshold=float(threshold),
+                    images=len(images),
+                    macs=macs,
+                    macs_ratio=macs / total,
+                    instructions=instructions,
+                    ratio=instructions / dense_instructions,
+                )
+            )
+        shown = run_program([VALGRIND, "--quiet", "--tool=none", str(program), "--cpu"]).split()
+        here = run_program([str(program), "--cpu"]).split()
+    progress(steps, steps, "counting")
+    hidden = tuple(name for name in here if name not in shown)
+    return InstructionReport(dense_instructions, tuple(shown), hidden, tuple(counts))
+
+
+def check_tools() -> None:
+    """Raises:
+    UserError: the compiler or valgrind is missing.
+    """
+    require_compiler()
+    if not shutil.which(VALGRIND):
+        raise UserError("valgrind is needed to count instructions (Debian: valgrind)")
+
+
+def count_invocations(
+    program: Path, model: Path, images: np.ndarray, threshold: float
+) -> tuple[float, list[NativeResult]]:
+    """Classifies images under callgrind.
+
+    Returns:
+        The mean number of instructions of an invocation, and what the program says of each image.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Path(folder, "callgrind.out")
+        options = ["--tool=callgrind", f"--toggle-collect={_COUNTED}"]
+        under = [VALGRIND, "--quiet", *options, f"--callgrind-out-file={counts}"]
+        results = run_native(program, model, images, threshold, under)
+        found = re.search(r"^totals: (\d+)$", counts.read_text(), re.MULTILINE)
+    if not found or not int(found[1]):
+        raise UserError("callgrind has counted nothing: is the program compiled without symbols?")
+    return int(found[1]) / len(results), results
+
+
+def report_table(report: InstructionReport) -> rich.table.Table:
+    """The report with a line for each threshold, and one for the dense graph."""
+    table = rich.table.Table(
+        title=f"instructions an image, mean of {report.counts[0].images} images",
+        title_justify="left",
+    )
+    for name in ("T", "MACs M", "MACs/all", "instructions M", "/ dense"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for count in report.counts:
+        table.add_row(
+            f"{count.threshold:g}",
+            f"{count.macs / 1e6:.2f}",
+            f"{count.macs_ratio:.3f}",
+            f"{count.instructions / 1e6:.3f}",
+            f"{count.ratio:.3f}",
+        )
+    table.add_row("dense", "", "1.000", f"{report.dense_instructions / 1e6:.3f}", "1.000")
+    return table
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_string("export_dir", None, "Folder of its export.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
+    flags.DEFINE_integer("images", 8, "How many test images to use, the first ones.")
+    flags.DEFINE_string("json", None, "Write the results to this file too.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir or not values.export_dir:
+        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    thresholds = parse_thresholds(values.thresholds)
+    if values.json:
+        check_writable(values.json)
+    check_tools()
+    require_tensorflow()
+    artifacts.check_files(values.export_dir)
+    trained = load_trained(values.workdir)
+    artifacts.check_source(values.export_dir, trained)
+    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    with ProgressBar("instructions") as bar:
+        report = count_instructions(trained, values.export_dir, images, thresholds, bar.update)
+    console = rich.console.Console()
+    console.print(report_table(report))
+    console.print(report.kernels, highlight=False, soft_wrap=True)
+    if values.json:
+        content = {
+            "model": trained.run.model,
+            "dataset": trained.run.dataset,
+            "step": trained.step,
+            "images": len(images),
+            "threads": 1,
+            "valgrind": run_program([VALGRIND, "--version"]).strip(),
+            "instruction_sets": report.instruction_sets,
+            "hidden_instruction_sets": report.hidden_instruction_sets,
+            "dense_instructions": report.dense_instructions,
+            "results": [count.to_dict() for count in report.counts],
+        }
+        write_text(values.json, json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)
