@@ -14,6 +14,7 @@ from drnet_tf.evaluate import evaluate_trained
 from drnet_tf.training.workdir import Trained
 from export.artifacts import TFLITE_FILE
 from export.named_weights import is_compressed, map_weights
+from export.structure import routed
 from export.tflite import to_tflite
 from export.twin_process import PRUNE
 from export.weights import Network, read_weights
@@ -63,10 +64,10 @@ def compressed_kernels(network: Network) -> list[Kernel]:
 
 def measure(trained: Trained, threshold: float, data_dir: str | None) -> Measured:
     """Evaluates a run on its test images and exports it into memory."""
-    everything, routed = evaluate_trained(trained, [1.0, threshold], data_dir)
+    everything, some = evaluate_trained(trained, [1.0, threshold], data_dir)
     model = to_tflite(read_weights(trained.model), routed(trained.model.config))
     return Measured(
-        everything.accuracy, routed.accuracy, routed.macs.mean, len(model), zipped_size(model)
+        everything.accuracy, some.accuracy, some.macs.mean, len(model), zipped_size(model)
     )
 
 

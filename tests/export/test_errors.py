@@ -25,7 +25,7 @@ from export import (
     stress,
     verify,
 )
-from export.quantize import quantize_weights
+from export.int8_file import quantize_weights
 from export.tflite import TFLiteRunner
 from tests.export.routed_model import CLASS_NAMES
 from tests.training.commands import run_command
@@ -168,7 +168,7 @@ def full_in_tensorflow(*_, **__):
     ids=["model", "SavedModel", "model.json"],
 )
 def test_conversion_on_a_full_disk_leaves_the_older_export(setting, monkeypatch, owner, writer):
-    monkeypatch.setattr(convert, "_routed_tflite", lambda network: (b"new", {}))
+    monkeypatch.setattr(convert, "_routed_tflite", lambda network, structure: (b"new", {}))
     if writer != "save":
         monkeypatch.setattr(convert, "write_saved_model", lambda *_: None)
         monkeypatch.setattr(convert, "write_serving_files", lambda *_: None)
