@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import rich.console
@@ -32,7 +32,7 @@ from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import load_trained
+from drnet_tf.training.workdir import Trained, load_trained
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
 from export.run_data import open_run_images, require_tensorflow
@@ -108,6 +108,39 @@ def profile(
         return shares(_perf("script", "-i", data, "-F", "ip,sym").splitlines())
 
 
+def profile_export(
+    trained: Trained,
+    export_dir: str,
+    images: np.ndarray,
+    thresholds: Sequence[float],
+    seconds: float,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> dict[str, dict[str, float]]:
+    """Profiles of the graph without IF, of the export at each threshold, and of MobileNetV2.
+
+    Args:
+        images: float32 [images, image_size, image_size, 3] in 0..255.
+        seconds: how long to look at each.
+        progress: called with the steps done, their number, and what is being done.
+
+    Raises:
+        UserError: perf is missing or must not look.
+    """
+    routed = pathlib.Path(export_dir, artifacts.TFLITE_FILE)
+    profiles = {}
+    with tempfile.TemporaryDirectory() as folder:
+        peer, dense = pathlib.Path(folder, "peer.tflite"), pathlib.Path(folder, "dense.tflite")
+        dense.write_bytes(to_tflite(read_weights(trained.model), DENSE))
+        models = [("no IF", dense, 1.0)] + [(f"T = {t:g}", routed, t) for t in thresholds]
+        if images.shape[1] == IMAGE_SIZE:
+            peer.write_bytes(converted_mobilenet_v2())
+            models.append(("MobileNetV2", peer, 1.0))
+        for done, (name, model, threshold) in enumerate(models):
+            progress(done, len(models), name)
+            profiles[name] = profile(model, images, threshold, seconds)
+    return profiles
+
+
 def _perf(*arguments: str) -> str:
     done = subprocess.run(["perf", *arguments], capture_output=True, text=True)
     if done.returncode:
@@ -159,18 +192,10 @@ def main() -> None:
     trained = load_trained(values.workdir)
     artifacts.check_source(values.export_dir, trained)
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
-    routed = pathlib.Path(values.export_dir, artifacts.TFLITE_FILE)
-    profiles = {}
-    with tempfile.TemporaryDirectory() as folder, ProgressBar("profiles") as bar:
-        peer, dense = pathlib.Path(folder, "peer.tflite"), pathlib.Path(folder, "dense.tflite")
-        dense.write_bytes(to_tflite(read_weights(trained.model), DENSE))
-        models = [("no IF", dense, 1.0)] + [(f"T = {t:g}", routed, t) for t in thresholds]
-        if images.shape[1] == IMAGE_SIZE:
-            peer.write_bytes(converted_mobilenet_v2())
-            models.append(("MobileNetV2", peer, 1.0))
-        for done, (name, model, threshold) in enumerate(models):
-            bar.update(done, len(models), name)
-            profiles[name] = profile(model, images, threshold, values.seconds)
+    with ProgressBar("profiles") as bar:
+        profiles = profile_export(
+            trained, values.export_dir, images, thresholds, values.seconds, bar.update
+        )
     rich.console.Console().print(table(profiles))
     if values.json:
         report = {"machine": machine_facts(), "profiles": profiles}

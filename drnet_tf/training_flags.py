@@ -37,6 +37,8 @@ _CHOICES = {
     "input_pipeline": PIPELINES,
     "distribution": DISTRIBUTIONS,
 }
+#: What stands for a place on a machine in the command of a run.
+_PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
 _NOT_FLAGS = ("fill",)  # always the mean of the model's data
 _ARCHITECTURE_FLAGS = {
     "recalibration": str,
@@ -139,7 +141,7 @@ def config_from_flags() -> DRNetConfig:
 def command_of(run: Run) -> str:
     """The command that begins a run, in flags that differ from their defaults alone.
 
-    Where the data lies on a machine says nothing about the run: `--data_dir=DIR` stands for it.
+    Where files lie on a machine says nothing about the run: `--data_dir=DIR` stands for the data.
     """
     given = {"model": run.model, "dataset": run.dataset}
     config, registered = run.config.to_dict(), model_config(run.model).to_dict()
@@ -152,8 +154,7 @@ def command_of(run: Run) -> str:
             value = run.settings.get(field.name, field.default)
             if field.name not in _NOT_FLAGS and value != field.default:
                 given[field.name] = value
-    if "data_dir" in given:
-        given["data_dir"] = "DIR"
+    given |= {name: place for name, place in _PLACES.items() if name in given}
     given_flags = (shlex.quote(_as_flag(name, value)) for name, value in given.items())
     return " ".join(["python -m drnet_tf.train", *given_flags])
 

@@ -1,0 +1,171 @@
+"""All figures of an export in one document, measured in one go.
+
+    python -m benchmarks.export_report --workdir=RUN --export_dir=EXPORT --output=docs/NAME.md
+
+Accuracy by threshold, latency beside MobileNetV2, beside the dense graph and beside static graphs,
+loading and memory, every .tflite beside float32 on the whole test set, instruction counts, and
+where the time goes. Parts whose tool is missing (a C compiler, valgrind, perf) say so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+from collections.abc import Iterator
+
+from absl import flags
+from rich.table import Table
+
+from benchmarks import inference, kernel_profile
+from drnet_tf import command_line
+from drnet_tf.data.evaluation_images import EvaluationImages, first_images
+from drnet_tf.errors import UserError
+from drnet_tf.evaluate import evaluate_trained, parse_thresholds
+from drnet_tf.evaluation.tables import threshold_table
+from drnet_tf.machine import machine_facts
+from drnet_tf.progress import ProgressBar
+from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training_flags import command_of
+from drnet_tf.writing import check_writable, write_text
+from export import artifacts, benchmark, compare, footprint, instructions, static_file
+from export.run_data import open_run_images, require_tensorflow
+from export.structure import DENSE
+from export.tflite import to_tflite
+from export.weights import read_weights
+
+#: Flags whose value says where something lies on this machine.
+_PLACES = {"workdir": "RUN", "export_dir": "EXPORT", "data_dir": "DIR"}
+
+
+def markdown(table: Table) -> str:
+    """A table for the terminal in Markdown, under its title."""
+    headers = [str(column.header).replace("\n", " ") for column in table.columns]
+    rules = ["---:" if column.justify == "right" else "---" for column in table.columns]
+    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    lines = ["| " + " | ".join(row) + " |" for row in (headers, rules, *rows)]
+    return "\n".join([f"{table.title}:", "", *lines])
+
+
+def sections(
+    trained: Trained,
+    export_dir: str,
+    data_dir: str | None,
+    thresholds: list[float],
+    images: int,
+    seconds: float,
+    bar: ProgressBar,
+) -> Iterator[tuple[str, str]]:
+    """The heading and the text of each part, as they are measured.
+
+    Args:
+        thresholds: values of T.
+        images: how many test images to time, the first ones.
+        seconds: how long to time each part.
+    """
+    config, default = trained.model.config, artifacts.default_threshold(export_dir)
+    dataset: EvaluationImages = open_run_images(trained.run, data_dir)
+    pixels = first_images(dataset, "test", images)
+    dense = to_tflite(read_weights(trained.model), DENSE)
+    results = evaluate_trained(trained, thresholds, data_dir)
+    title = f"{results[0].images} test images"
+    table = threshold_table(results, trained.model.cost.total.macs, title)
+    yield "Accuracy and cost by threshold", markdown(table)
+    if config.image_size == inference.IMAGE_SIZE:
+        rows = inference.compare(trained, export_dir, pixels, thresholds, seconds, bar.update)
+        yield "Beside MobileNetV2", markdown(inference.table(rows, len(pixels)))
+    timed = benchmark.benchmark(
+        trained, export_dir, pixels, thresholds, seconds, 8, bar.update, dense
+    )
+    text = (
+        "`dense` runs all branches without an IF; `static` are graphs of what single images "
+        "select, the lower bound."
+    )
+    table = benchmark.result_table(timed)
+    yield "Beside the dense graph and the lower bound", f"{text}\n\n{markdown(table)}"
+    prints = footprint.measure_footprints(export_dir, dense, pixels, bar.update)
+    yield "Loading and memory", markdown(footprint.footprint_table(prints))
+    compared, count = compare.compare_files(
+        trained,
+        export_dir,
+        dataset.batches("test", compare.BATCH),
+        pixels,
+        default,
+        seconds,
+        compare.MOST_THREADS,
+        bar.update,
+        dataset.count("test"),
+    )
+    text = markdown(compare.result_table(compared, default, count))
+    if facts := artifacts.read_description(export_dir).get("static"):
+        text += f"\n\n`{artifacts.STATIC_FILE}`, without an IF: {static_file.summary(facts)}."
+    yield "Smaller files, and a static one", text
+    try:
+        counted = instructions.count_instructions(
+            trained, export_dir, pixels[:8], thresholds, bar.update
+        )
+        text = f"{markdown(instructions.report_table(counted))}\n\n{counted.kernels}"
+    except UserError as error:
+        text = f"Not counted: {error}."
+    yield "Instructions", text
+    try:
+        profiles = kernel_profile.profile_export(
+            trained, export_dir, pixels, [default, 1.0], seconds / 4, bar.update
+        )
+        text = markdown(kernel_profile.table(profiles))
+    except UserError as error:
+        text = f"Not profiled: {error}."
+    yield "Where the time goes", text
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_string("export_dir", None, "Folder of its export.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_string("output", None, "Markdown file to write.")
+    flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
+    flags.DEFINE_integer("images", 64, "How many test images to time.", lower_bound=1)
+    flags.DEFINE_float("seconds", 20.0, "How long to time each part.", lower_bound=0.0)
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir or not values.export_dir or not values.output:
+        raise UserError("needed are --workdir, --export_dir and --output, a file to write")
+    thresholds = parse_thresholds(values.thresholds)
+    check_writable(values.output)
+    require_tensorflow()
+    artifacts.check_files(values.export_dir)
+    trained = load_trained(values.workdir)
+    artifacts.check_source(values.export_dir, trained)
+    given = [f"--{name}={place}" for name, place in _PLACES.items() if values[name].value]
+    others = [a for a in sys.argv[1:] if a.lstrip("-").split("=")[0] not in _PLACES]
+    machine = ", ".join(f"{name} {value}" for name, value in machine_facts().items())
+    command = " ".join(["python -m benchmarks.export_report", *given, *map(shlex.quote, others)])
+    parts = [
+        f"# {trained.run.model} on a device",
+        f"    {command}",
+        f"printed all figures, on {datetime.date.today():%Y-%m-%d}, with LiteRT, on one thread of: "
+        f"{machine}. The model: step {trained.step} of",
+        f"    {command_of(trained.run)}",
+    ]
+    with ProgressBar("report") as bar:
+        for heading, text in sections(
+            trained,
+            values.export_dir,
+            values.data_dir,
+            thresholds,
+            values.images,
+            values.seconds,
+            bar,
+        ):
+            parts += [f"## {heading}", text]
+            bar.note(f"{heading}: done")
+    write_text(values.output, "\n\n".join(parts) + "\n")
+    print(f"written: {values.output}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)
