@@ -43,6 +43,7 @@ from export.structure_choice import (
     CONVOLUTIONS,
     STRUCTURES,
     choose_structure,
+    gate_table,
     measure_gates,
 )
 from export.tf_serving import write_serving_files
@@ -166,6 +167,7 @@ def _measured_structure(trained: Trained, images: np.ndarray, threshold: float) 
     """The structure of least expected time for images like these."""
     with ProgressBar("structure") as bar:
         times = measure_gates(read_weights(trained.model), progress=bar.update)
+    rich.console.Console().print(gate_table(times))
     use = select_all(trained.model, images, threshold)[0].mean(axis=0)
     return choose_structure(trained.model.config, times, use)
 

@@ -39,6 +39,14 @@ def list_images(folder: pathlib.Path | str) -> list[str]:
     return sorted(found)
 
 
+def start_decoding() -> None:
+    """Brings TensorFlow up in the thread that calls this, before others decode.
+
+    Threads that began with it at the same time have crashed once.
+    """
+    tf.zeros([])
+
+
 def read_image(path: pathlib.Path | str, image_size: int, whole: bool) -> np.ndarray:
     """Reads an image file.
 

@@ -13,7 +13,7 @@ import numpy as np
 from drnet_tf.data.evaluation_images import EvaluationImages, open_images
 from drnet_tf.errors import UserError
 from export import artifacts
-from export.image_folder import list_images, read_image
+from export.image_folder import list_images, read_image, start_decoding
 from export.score_parts import Column
 
 
@@ -62,6 +62,7 @@ def folder_source(
         UserError: there are none.
     """
     paths = list_images(folder)
+    start_decoding()
 
     def image(path: str) -> Image:
         parent = pathlib.PurePosixPath(path).parent.name

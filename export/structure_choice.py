@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
+import rich.table
 
 from drnet_tf.architecture import DRNetConfig
 from drnet_tf.layers.branches import Pool, Skip, find_branch
@@ -107,6 +108,20 @@ def choose_structure(
             for place in places:
                 gates[place] = True
     return Structure(gates=gates)
+
+
+def gate_table(times: dict[Geometry, GateTimes]) -> rich.table.Table:
+    """A line for each kind of branch at each shape."""
+    table = rich.table.Table(
+        title="microseconds of a branch: always run, in an IF and taken, skipped",
+        title_justify="left",
+    )
+    for name in ("branch", "channels", "stride", "height", "always", "taken", "skipped"):
+        table.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
+    for geometry, cost in times.items():
+        microseconds = (cost.always, cost.taken, cost.skipped)
+        table.add_row(*map(str, geometry), *(f"{value:.1f}" for value in microseconds))
+    return table
 
 
 def _decided_together(config: DRNetConfig) -> list[list[Place]]:

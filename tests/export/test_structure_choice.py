@@ -7,7 +7,7 @@ import pytest
 
 from drnet_tf.architecture import DRNetConfig
 from export.branch_graphs import Geometry, geometries
-from export.structure_choice import GateTimes, choose_structure, measure_gates
+from export.structure_choice import GateTimes, choose_structure, gate_table, measure_gates
 from export.weights import read_weights
 from tests.export.routed_model import CONFIG, model_with_varied_routing
 
@@ -64,6 +64,7 @@ def test_every_geometry_is_measured_with_and_without_an_if():
     )
     assert set(times) == {g for cell in geometries(config) for row in cell for g in row}
     assert steps[-1][0] == steps[-1][1]
+    assert gate_table(times).row_count == len(times)
     # A branch that runs in an IF takes longer than one that is skipped.
     convolution = next(times[g] for g in times if g[0] == "sep_conv_5x5")
     assert convolution.taken > convolution.skipped >= 0
