@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from drnet_tf.cost import CostTable
 from export.borderline import MARGIN, borderline
 from export.native_runner import compile_runner, run_native
-from export.quantize import INT8
+from export.quantization import CALIBRATED
 from export.tflite import Outputs, TFLiteRunner
 from export.verify import TOLERANCE, Comparison, compare
 from tests.arm.arm64_root import Arm64
@@ -43,7 +43,7 @@ def allowed(quantization: str) -> Allowed:
     In float32 it is the last digits. Where convolutions are computed in int8, they may tip a value
     that lies between two of 256 levels, and then all that follows is off by part of a level.
     """
-    if quantization == INT8:
+    if quantization in CALIBRATED:
         return Allowed(error=0.05, margin=0.01)
     return Allowed(error=TOLERANCE, margin=MARGIN)
 
