@@ -8,6 +8,9 @@ change the number of channels have a 1x1 convolution as their shortcut.
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import keras
 import tensorflow as tf
 from keras import layers
@@ -41,7 +44,8 @@ def mobilenet_v2(classes: int = 10) -> keras.Model:
 
 def converted_mobilenet_v2() -> bytes:
     """The .tflite, with the signature `serving_default` and its input `image`."""
-    return tf.lite.TFLiteConverter.from_keras_model(mobilenet_v2()).convert()
+    with contextlib.redirect_stdout(io.StringIO()):  # it describes what it saves on the way
+        return tf.lite.TFLiteConverter.from_keras_model(mobilenet_v2()).convert()
 
 
 def _inverted_residual(x, expansion: int, channels: int, stride: int):

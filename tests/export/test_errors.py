@@ -163,16 +163,21 @@ def full_in_tensorflow(*_, **__):
 
 
 @pytest.mark.parametrize(
-    ("owner", "writer"),
-    [(pathlib.Path, "write_bytes"), (tf.saved_model, "save"), (pathlib.Path, "write_text")],
+    ("writer", "fail"),
+    [
+        ("pathlib.Path.write_bytes", full),
+        # As the module finds it: TensorFlow loads its parts anew in some processes.
+        ("export.saved_model.tf.saved_model.save", full_in_tensorflow),
+        ("pathlib.Path.write_text", full),
+    ],
     ids=["model", "SavedModel", "model.json"],
 )
-def test_conversion_on_a_full_disk_leaves_the_older_export(setting, monkeypatch, owner, writer):
+def test_conversion_on_a_full_disk_leaves_the_older_export(setting, monkeypatch, writer, fail):
     monkeypatch.setattr(convert, "_routed_tflite", lambda network, structure: (b"new", {}))
-    if writer != "save":
+    if fail is full:
         monkeypatch.setattr(convert, "write_saved_model", lambda *_: None)
         monkeypatch.setattr(convert, "write_serving_files", lambda *_: None)
-    monkeypatch.setattr(owner, writer, full if owner is pathlib.Path else full_in_tensorflow)
+    monkeypatch.setattr(writer, fail)
     assert "No space left on device" in setting.refused(convert)
 
 
