@@ -27,7 +27,11 @@ _MASKED = -3e4
 
 
 def forward(
-    network: Network, structure: Structure, image: tf.Tensor, threshold: tf.Tensor | None
+    network: Network,
+    structure: Structure,
+    image: tf.Tensor,
+    threshold: tf.Tensor | None,
+    make_nodes: Callable[..., Nodes] | None = None,
 ) -> dict[str, tf.Tensor]:
     """Classifies images, each with the branches that it selects.
 
@@ -37,6 +41,7 @@ def forward(
         image: float32 [batch, image_size, image_size, 3], pixels in 0..255; a batch of 1 where
             the structure is gated.
         threshold: T of the selection, float32 [1] or [batch]; unused where the structure is fixed.
+        make_nodes: a class in place of `Nodes`, to try another way to compute them.
 
     Returns:
         `logits` and `probabilities`, float32 [batch, classes]; `selected`, float32 0 or 1
@@ -44,11 +49,15 @@ def forward(
         of the selected branches and the fixed part, summed in integers and rounded once. Of a fixed
         structure, where the last two are the same for all images, the first two only.
     """
-    return forward_with_recalibrated(network, structure, image, threshold)[0]
+    return forward_with_recalibrated(network, structure, image, threshold, make_nodes)[0]
 
 
 def forward_with_recalibrated(
-    network: Network, structure: Structure, image: tf.Tensor, threshold: tf.Tensor | None
+    network: Network,
+    structure: Structure,
+    image: tf.Tensor,
+    threshold: tf.Tensor | None,
+    make_nodes: Callable[..., Nodes] | None = None,
 ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
     """The same, and of each cell the weights from which it selects.
 
@@ -74,7 +83,8 @@ def forward_with_recalibrated(
             if not structure.fixed:
                 selected, weights = select(weights, threshold)
         selections.append(selected)
-        nodes = _Nodes(network, structure, index, states, selected, weights)
+        make = make_nodes or Nodes
+        nodes = make(network, structure, index, states, selected, weights)
         before, previous = previous, nodes.output()
     logits = folded_layers.dense(tf.reduce_mean(previous, [1, 2]), network.classifier)
     outputs = {"logits": logits, "probabilities": tf.nn.softmax(logits)}
@@ -117,7 +127,7 @@ def _flops(network: Network, selected: tf.Tensor) -> tf.Tensor:
     return tf.cast(macs, tf.float32)
 
 
-class _Nodes:
+class Nodes:
     """The nodes of one cell.
 
     Args:
@@ -146,23 +156,32 @@ class _Nodes:
     def output(self) -> tf.Tensor:
         """The concatenation of the nodes."""
         for node in range(self.config.nodes):
-            self.states.append(self._node(node))
+            self.states.append(self.node(node))
         return tf.concat(self.states[INPUTS_PER_NODE:], axis=-1)
 
-    def _node(self, node: int) -> tf.Tensor:
+    def pairs(self, node: int) -> list[tuple[int, int]]:
+        """The connections to a node and their branches, of those that the graph holds."""
         pairs = [
             (node * INPUTS_PER_NODE + i, branch)
             for i in range(INPUTS_PER_NODE)
             for branch in range(len(self.branches))
         ]
-        pairs = [pair for pair in pairs if self.structure.holds(self.index, *pair)]
+        return [pair for pair in pairs if self.structure.holds(self.index, *pair)]
+
+    def source(self, connection: int) -> int:
+        """The index of the state that a connection reads."""
+        return self.config.node_inputs[connection // INPUTS_PER_NODE][connection % INPUTS_PER_NODE]
+
+    def node(self, node: int) -> tf.Tensor:
+        """The weighted sum of the branches of the connections to a node."""
+        pairs = self.pairs(node)
         # What always runs goes first, so that the IFs find a sum to add to.
         pairs.sort(key=lambda pair: self.structure.skips(self.index, *pair))
         total = None
         for connection, branch in pairs:
             position = connection * len(self.branches) + branch
             skips = self.structure.skips(self.index, connection, branch)
-            run = self._branch(connection, branch, alone=skips)
+            run = self.branch(connection, branch, alone=skips)
             weight = self.weights[position]
             if skips:
                 if total is None:
@@ -177,19 +196,17 @@ class _Nodes:
         geometry = self.cell.geometry
         return [1, geometry.output_size, geometry.output_size, geometry.channels]
 
-    def _branch(self, connection: int, branch: int, alone: bool = False) -> Callable[[], tf.Tensor]:
+    def branch(self, connection: int, branch: int, alone: bool = False) -> Callable[[], tf.Tensor]:
         """What computes a branch; its ReLU, which it shares with others, is computed here.
 
         Args:
             alone: whether it runs inside of an IF, where no other can use what it computes.
         """
-        source = self.config.node_inputs[connection // INPUTS_PER_NODE][
-            connection % INPUTS_PER_NODE
-        ]
+        source = self.source(connection)
         state, stride = self.states[source], self.cell.geometry.stride(source)
         key = (connection, branch)
         if key in self.cell.separable:
-            rectified = self._share(("relu", source), lambda: tf.nn.relu(state))
+            rectified = self.share(("relu", source), lambda: tf.nn.relu(state))
             weights = self.cell.separable[key]
             return lambda: folded_layers.separable_conv(rectified, weights, stride)
         if key in self.cell.layers:
@@ -202,9 +219,10 @@ class _Nodes:
             apply = folded_layers.every_nth_pixel
         if alone:
             return lambda: apply(state, stride)
-        return lambda: self._share((branch, source), lambda: apply(state, stride))
+        return lambda: self.share((branch, source), lambda: apply(state, stride))
 
-    def _share(self, key: tuple, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+    def share(self, key: tuple, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """What `make` makes, once for each key."""
         if key not in self.shared:
             self.shared[key] = make()
         return self.shared[key]
@@ -214,7 +232,7 @@ def branch_alone(network: Network, cell: int, connection: int, branch: int, stat
     """The output of one branch, without its weight, for a node [1, height, width, channels]."""
     weights = tf.zeros(network.branch_macs.shape[1:])
     states = [state] * (INPUTS_PER_NODE + network.config.nodes)
-    return _Nodes(network, DENSE, cell, states, weights, weights)._branch(connection, branch)()
+    return Nodes(network, DENSE, cell, states, weights, weights).branch(connection, branch)()
 
 
 def _add_if(selected, total, run, weight) -> tf.Tensor:

@@ -1,0 +1,209 @@
+"""What it brings to dispatch a batch to branches: gather the images that select one, run, scatter.
+
+    python -m benchmarks.batched_dispatch --workdir=RUN --thresholds=0,0.5,0.8 --batch_sizes=1,8,64
+
+TensorFlow on all cores, as TF Serving runs the SavedModel, on real test images; graphs take turns.
+`moving` is the dispatched graph without its separable convolutions: what gathering, scattering and
+the rest of the network take. The SavedModel runs all branches of a batch, for the reason that this
+shows.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.table
+import tensorflow as tf
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.data.evaluation_images import first_images
+from drnet_tf.errors import UserError
+from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.layers.branches import find_branch, is_parameter_free
+from drnet_tf.machine import machine_facts
+from drnet_tf.progress import ProgressBar
+from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.writing import check_writable, write_text
+from export.folded_layers import separable_conv
+from export.routed_graph import Nodes, forward
+from export.run_data import open_run_images, require_tensorflow
+from export.structure import DENSE
+from export.weights import read_weights
+
+UNTIMED = 2
+
+
+class DispatchedNodes(Nodes):
+    """Nodes that run each separable convolution on the images of a batch that select it."""
+
+    #: Whether the convolutions are computed.
+    computes = True
+
+    def node(self, node: int) -> tf.Tensor:
+        total = None
+        for connection, branch in sorted(self.pairs(node), key=self._has_parameters):
+            weight = self.weights[connection * len(self.branches) + branch]
+            if self._has_parameters((connection, branch)):
+                if total is None:
+                    raise UserError("there must be a branch without parameters to add to")
+                total = self._dispatched(total, connection, branch, weight)
+            else:
+                term = self.branch(connection, branch)() * weight
+                total = term if total is None else total + term
+        return total
+
+    def _has_parameters(self, pair: tuple[int, int]) -> bool:
+        return not is_parameter_free(self.branches[pair[1]])
+
+    def _dispatched(self, total, connection: int, branch: int, weight) -> tf.Tensor:
+        source = self.source(connection)
+        state, stride = self.states[source], self.cell.geometry.stride(source)
+        rectified = self.share(("relu", source), lambda: tf.nn.relu(state))
+        images = tf.where(weight[:, 0, 0, 0] > 0)
+        weights = self.cell.separable[connection, branch]
+
+        def add():
+            chosen = tf.gather(rectified, images[:, 0])
+            if self.computes:
+                result = separable_conv(chosen, weights, stride)
+            else:
+                result = chosen[:, ::stride, ::stride]
+            result *= tf.gather(weight, images[:, 0])
+            return tf.tensor_scatter_nd_add(total, images, result)
+
+        # A strided depthwise convolution of no images has the wrong shape.
+        return tf.cond(tf.size(images) > 0, add, lambda: total)
+
+
+class MovedNodes(DispatchedNodes):
+    """The same without the convolutions."""
+
+    computes = False
+
+
+GRAPHS = {"dense": None, "dispatched": DispatchedNodes, "moving": MovedNodes}
+
+
+def graphs(trained: Trained) -> dict[str, Callable]:
+    """Compiled functions from images and a threshold to the outputs of `forward`."""
+    network = read_weights(trained.model)
+    size = network.config.image_size
+    signature = [tf.TensorSpec([None, size, size, 3]), tf.TensorSpec([1])]
+
+    def compiled(make_nodes):
+        @tf.function(autograph=False, input_signature=signature)
+        def classify(images, threshold):
+            return forward(network, DENSE, images, threshold, make_nodes)
+
+        return classify
+
+    return {name: compiled(make_nodes) for name, make_nodes in GRAPHS.items()}
+
+
+def compare(
+    trained: Trained,
+    images: np.ndarray,
+    thresholds: Sequence[float],
+    batch_sizes: Sequence[int],
+    rounds: int,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> list[dict[str, Any]]:
+    """Times the graphs.
+
+    Args:
+        images: float32 [images, image_size, image_size, 3] in 0..255, as many as the largest batch.
+        rounds: how often each graph runs, in turns.
+        progress: called with the steps done, their number, and what is being done.
+
+    Returns:
+        For each threshold and batch size the `share` of separable convolutions that are selected,
+        the median milliseconds of a batch of each graph, and `gain`, dense to dispatched.
+    """
+    functions = graphs(trained)
+    names = trained.model.config.branches
+    parametric = [not is_parameter_free(find_branch(name)) for name in names]
+    rows: list[dict[str, Any]] = []
+    total = len(thresholds) * len(batch_sizes)
+    for threshold in thresholds:
+        for batch_size in batch_sizes:
+            progress(len(rows), total, "timing")
+            batch, given = tf.constant(images[:batch_size]), tf.constant([threshold], tf.float32)
+            seconds: dict[str, list[float]] = {name: [] for name in functions}
+            for turn in range(-UNTIMED, rounds):
+                for name, function in functions.items():
+                    start = time.perf_counter()
+                    outputs = function(batch, given)
+                    outputs["logits"].numpy()
+                    if turn >= 0:
+                        seconds[name].append(time.perf_counter() - start)
+                    if name == "dense":
+                        selected = outputs["selected"]
+            medians = {name: 1e3 * float(np.median(times)) for name, times in seconds.items()}
+            rows.append(
+                {
+                    "threshold": float(threshold),
+                    "batch_size": batch_size,
+                    "share": float(selected.numpy()[..., parametric].mean()),
+                    "milliseconds": medians,
+                    "gain": medians["dense"] / medians["dispatched"],
+                }
+            )
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> rich.table.Table:
+    """A line for each row of `compare`."""
+    shown = rich.table.Table(title="ms a batch, TensorFlow, all cores", title_justify="left")
+    for name in ("T", "batch", "convolutions run", *GRAPHS, "dense / dispatched"):
+        shown.add_column(name, justify="right")
+    for row in rows:
+        shown.add_row(
+            f"{row['threshold']:g}",
+            str(row["batch_size"]),
+            f"{row['share']:.2f}",
+            *(f"{row['milliseconds'][name]:.2f}" for name in GRAPHS),
+            f"{row['gain']:.2f}",
+        )
+    return shown
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    flags.DEFINE_list("thresholds", "0,0.5,0.8", "Values of T.")
+    flags.DEFINE_list("batch_sizes", "1,8,64", "Images in a batch.")
+    flags.DEFINE_integer("rounds", 20, "How often each graph runs.", lower_bound=1)
+    flags.DEFINE_string("json", None, "Write the results to this file too.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.workdir:
+        raise UserError("--workdir is needed, a training run")
+    thresholds = parse_thresholds(values.thresholds)
+    if not all(size.isdecimal() and int(size) for size in values.batch_sizes):
+        raise UserError("--batch_sizes must be whole numbers of at least 1, with commas between")
+    sizes = [int(size) for size in values.batch_sizes]
+    if values.json:
+        check_writable(values.json)
+    require_tensorflow()
+    trained = load_trained(values.workdir)
+    images = first_images(open_run_images(trained.run, values.data_dir), "test", max(sizes))
+    with ProgressBar("dispatch") as bar:
+        rows = compare(trained, images, thresholds, sizes, values.rounds, bar.update)
+    rich.console.Console().print(table(rows))
+    if values.json:
+        report = {"machine": machine_facts(), "rows": rows}
+        write_text(values.json, json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)
