@@ -25,11 +25,12 @@ from drnet_tf.evaluate import evaluate_trained, parse_thresholds
 from drnet_tf.evaluation.tables import threshold_table
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training.workdir import Trained
 from drnet_tf.training_flags import command_of
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts, benchmark, compare, footprint, instructions, static_file
-from export.run_data import open_run_images, require_tensorflow
+from export.export_flags import define_export_flags, load_exported
+from export.run_data import open_run_images
 from export.structure import DENSE
 from export.tflite import to_tflite
 from export.weights import read_weights
@@ -120,9 +121,7 @@ def sections(
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    define_export_flags()
     flags.DEFINE_string("output", None, "Markdown file to write.")
     flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
     flags.DEFINE_integer("images", 64, "How many test images to time.", lower_bound=1)
@@ -135,10 +134,7 @@ def main() -> None:
         raise UserError("needed are --workdir, --export_dir and --output, a file to write")
     thresholds = parse_thresholds(values.thresholds)
     check_writable(values.output)
-    require_tensorflow()
-    artifacts.check_files(values.export_dir)
-    trained = load_trained(values.workdir)
-    artifacts.check_source(values.export_dir, trained)
+    trained = load_exported()
     given = [f"--{name}={place}" for name, place in _PLACES.items() if values[name].value]
     others = [a for a in sys.argv[1:] if a.lstrip("-").split("=")[0] not in _PLACES]
     machine = ", ".join(f"{name} {value}" for name, value in machine_facts().items())

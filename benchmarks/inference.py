@@ -27,10 +27,11 @@ from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
-from export.run_data import open_run_images, require_tensorflow
+from export.export_flags import check_export_flags, define_export_flags, load_exported
+from export.run_data import open_run_images
 from export.structure import DENSE
 from export.tflite import TFLiteRunner, to_tflite
 from export.turns import Block, take_turns
@@ -136,9 +137,7 @@ def table(rows: Sequence[dict[str, Any]], images: int) -> rich.table.Table:
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    define_export_flags()
     flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)
     flags.DEFINE_float("seconds", 30.0, "How long to time.", lower_bound=0.0)
@@ -147,15 +146,11 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir:
-        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    check_export_flags()
     thresholds = parse_thresholds(values.thresholds)
     if values.json:
         check_writable(values.json)
-    require_tensorflow()
-    artifacts.check_files(values.export_dir)
-    trained = load_trained(values.workdir)
-    artifacts.check_source(values.export_dir, trained)
+    trained = load_exported()
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("inference") as bar:
         rows = compare(trained, values.export_dir, images, thresholds, values.seconds, bar.update)

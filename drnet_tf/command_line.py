@@ -13,6 +13,8 @@ from drnet_tf.errors import Stopped, UserError
 INTERRUPTED = 130
 TERMINATED = 143
 
+PACKAGES = ("drnet_tf", "export", "benchmarks")
+
 
 def run(
     main: Callable[..., None],
@@ -49,7 +51,19 @@ def run(
             print("interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
+    _show_in_help()
     app.run(guarded, argv=arguments, flags_parser=_parse_flags)
+
+
+def _show_in_help() -> None:
+    """Has --help list the flags that other modules of the project have defined for this command.
+
+    By itself it lists those alone that the module defines that is run.
+    """
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.split(".")[0] in PACKAGES:
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def one_line(error: BaseException) -> str:

@@ -25,11 +25,12 @@ from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
+from export.export_flags import check_export_flags, define_export_flags, load_exported
 from export.footprint import footprint_table, measure_footprints
-from export.run_data import open_run_images, require_tensorflow
+from export.run_data import open_run_images
 from export.structure import DENSE, static
 from export.tflite import TFLiteRunner, to_tflite
 from export.turns import BLOCK, Block, take_turns
@@ -205,9 +206,7 @@ def result_table(results: Sequence[BenchmarkResult]) -> rich.table.Table:
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    define_export_flags()
     flags.DEFINE_list("thresholds", "0.8", "Values of T.")
     flags.DEFINE_alias("threshold", "thresholds")
     flags.DEFINE_integer("images", 64, "How many test images to use, the first ones.")
@@ -220,17 +219,13 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir:
-        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    check_export_flags()
     thresholds = parse_thresholds(values.thresholds)
     if not math.isfinite(values.seconds):
         raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     if values.json:
         check_writable(values.json)
-    require_tensorflow()
-    artifacts.check_files(values.export_dir)
-    trained = load_trained(values.workdir)
-    artifacts.check_source(values.export_dir, trained)
+    trained = load_exported()
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("benchmark") as bar:
         bar.update(0, 1, "converting")

@@ -28,10 +28,11 @@ from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
-from export.run_data import open_run_images, require_tensorflow
+from export.export_flags import check_export_flags, define_export_flags, load_exported
+from export.run_data import open_run_images
 from export.tflite import TFLiteRunner
 from export.turns import BLOCK, Block, take_turns
 
@@ -221,9 +222,7 @@ def result_table(
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    define_export_flags()
     flags.DEFINE_float("threshold", 0.8, "T; 1 runs all branches.")
     flags.DEFINE_integer(
         "timed_images", 64, "How many test images to time, the first ones.", lower_bound=1
@@ -240,16 +239,12 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir:
-        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    check_export_flags()
     if not math.isfinite(values.threshold) or not math.isfinite(values.seconds):
         raise UserError("--threshold and --seconds must be numbers")
     if values.json:
         check_writable(values.json)
-    require_tensorflow()
-    artifacts.check_files(values.export_dir)
-    trained = load_trained(values.workdir)
-    artifacts.check_source(values.export_dir, trained)
+    trained = load_exported()
     dataset = open_run_images(trained.run, values.data_dir)
     timed = first_images(dataset, "test", values.timed_images)
     with ProgressBar("comparing") as bar:

@@ -30,9 +30,10 @@ from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
 from export import artifacts
+from export.export_flags import check_export_flags, define_export_flags, load_exported
 from export.native_runner import (
     NativeResult,
     compile_runner,
@@ -40,7 +41,7 @@ from export.native_runner import (
     run_native,
 )
 from export.programs import run_program
-from export.run_data import open_run_images, require_tensorflow
+from export.run_data import open_run_images
 from export.structure import DENSE
 from export.tflite import to_tflite
 from export.weights import read_weights
@@ -201,9 +202,7 @@ def report_table(report: InstructionReport) -> rich.table.Table:
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    define_export_flags()
     flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
     flags.DEFINE_integer("images", 8, "How many test images to use, the first ones.")
     flags.DEFINE_string("json", None, "Write the results to this file too.")
@@ -211,16 +210,12 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir:
-        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    check_export_flags()
     thresholds = parse_thresholds(values.thresholds)
     if values.json:
         check_writable(values.json)
     check_tools()
-    require_tensorflow()
-    artifacts.check_files(values.export_dir)
-    trained = load_trained(values.workdir)
-    artifacts.check_source(values.export_dir, trained)
+    trained = load_exported()
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("instructions") as bar:
         report = count_instructions(trained, values.export_dir, images, thresholds, bar.update)

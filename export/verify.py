@@ -28,10 +28,11 @@ from drnet_tf.errors import UserError
 from drnet_tf.evaluate import parse_thresholds
 from drnet_tf.models import DRNet
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.training.workdir import Trained
 from export import artifacts
 from export.borderline import borderline
-from export.run_data import open_run_images, require_tensorflow
+from export.export_flags import check_export_flags, define_export_flags, load_exported
+from export.run_data import open_run_images
 from export.saved_model import ENCODED, WITHOUT_THRESHOLD, SavedModelRunner
 from export.tflite import Outputs, TFLiteRunner
 
@@ -289,22 +290,16 @@ def report_table(report: VerifyReport) -> rich.table.Table:
 
 def define_flags() -> None:
     """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
+    define_export_flags()
     flags.DEFINE_integer("images", 100, "How many test images to use, the first ones.")
     flags.DEFINE_list("thresholds", "0,0.2,0.4,0.6,0.8,1", "Values of T; 1 runs all branches.")
 
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir:
-        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
+    check_export_flags()
     thresholds = parse_thresholds(values.thresholds)
-    require_tensorflow()
-    artifacts.check_files(values.export_dir)
-    trained = load_trained(values.workdir)
-    artifacts.check_source(values.export_dir, trained)
+    trained = load_exported()
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("verifying") as bar:
         report = verify(trained, values.export_dir, images, thresholds, bar.update)

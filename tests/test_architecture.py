@@ -43,7 +43,11 @@ FORBIDDEN = (
 )
 # The quick start shows the whole way, from training to the exported file.
 # Parses the flags of every command line.
-PARSE_FLAGS = ("drnet_tf/command_line.py", "drnet_tf/training_flags.py")
+PARSE_FLAGS = (
+    "drnet_tf/command_line.py",
+    "drnet_tf/training_flags.py",
+    "export/export_flags.py",
+)
 MAY_IMPORT_EXPORT = "drnet_tf/quickstart.py"
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}

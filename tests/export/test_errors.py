@@ -224,6 +224,7 @@ def test_output_that_cannot_be_written_is_refused_before_any_work(
     setting, module, flag, monkeypatch
 ):
     monkeypatch.setattr(module, "load_trained", None, raising=False)
+    monkeypatch.setattr(module, "load_exported", None, raising=False)
     monkeypatch.setattr(module, "open_source", None, raising=False)
     output = setting.labels / "in a file.csv"
     assert str(setting.labels) in setting.refused(module, f"--{flag}={output}")
