@@ -35,7 +35,7 @@ help:
 	@echo '           EXPORT_DIR=folder of your export for test-arm, instead of a small model'
 
 run: .base
-	@$(PY) -m drnet_tf.quickstart $(ARGS)
+	@$(PY) -m export.quickstart $(ARGS)
 
 test: .dev
 	@$(PY) -m pytest tests $(ARGS)

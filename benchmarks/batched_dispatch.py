@@ -24,17 +24,17 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.flags import parse_thresholds
 from drnet_tf.layers.branches import find_branch, is_parameter_free
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.runs.workdir import Trained, load_trained
 from drnet_tf.writing import check_writable, write_text
-from export.folded_layers import separable_conv
-from export.routed_graph import Nodes, forward
-from export.run_data import open_run_images, require_tensorflow
-from export.structure import DENSE
-from export.weights import read_weights
+from export.flags import open_run_images, require_tensorflow
+from export.graphs.drnet.folding import read_weights
+from export.graphs.drnet.forward import Nodes, forward
+from export.graphs.layers import separable_conv
+from export.graphs.plan import DENSE
 
 UNTIMED = 2
 

@@ -21,19 +21,24 @@ from benchmarks import inference, kernel_profile
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import EvaluationImages, first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluate import evaluate_trained, parse_thresholds
 from drnet_tf.evaluation.tables import threshold_table
+from drnet_tf.evaluation.trained import evaluate_trained
+from drnet_tf.flags import parse_thresholds
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained
+from drnet_tf.runs.workdir import Trained
 from drnet_tf.training_flags import command_of
 from drnet_tf.writing import check_writable, write_text
-from export import artifacts, benchmark, compare, footprint, instructions, static_file
-from export.export_flags import define_export_flags, load_exported
-from export.run_data import open_run_images
-from export.structure import DENSE
-from export.tflite import to_tflite
-from export.weights import read_weights
+from export import compare, instructions
+from export.benchmark import __main__ as benchmark
+from export.benchmark import footprint
+from export.convert import fixed_file as static_file
+from export.flags import define_export_flags, load_exported, open_run_images
+from export.folder import names
+from export.folder.export import default_threshold, read_description
+from export.graphs.drnet.folding import read_weights
+from export.graphs.plan import DENSE
+from export.tflite.converter import to_tflite
 
 #: Flags whose value says where something lies on this machine.
 _PLACES = {"workdir": "RUN", "export_dir": "EXPORT", "data_dir": "DIR"}
@@ -64,7 +69,7 @@ def sections(
         images: how many test images to time, the first ones.
         seconds: how long to time each part.
     """
-    config, default = trained.model.config, artifacts.default_threshold(export_dir)
+    config, default = trained.model.config, default_threshold(export_dir)
     dataset: EvaluationImages = open_run_images(trained.run, data_dir)
     pixels = first_images(dataset, "test", images)
     dense = to_tflite(read_weights(trained.model), DENSE)
@@ -98,8 +103,8 @@ def sections(
         dataset.count("test"),
     )
     text = markdown(compare.result_table(compared, default, count))
-    if facts := artifacts.read_description(export_dir).get("static"):
-        text += f"\n\n`{artifacts.STATIC_FILE}`, without an IF: {static_file.summary(facts)}."
+    if facts := read_description(export_dir).get("static"):
+        text += f"\n\n`{names.STATIC_FILE}`, without an IF: {static_file.summary(facts)}."
     yield "Smaller files, and a static one", text
     try:
         counted = instructions.count_instructions(

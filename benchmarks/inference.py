@@ -3,12 +3,14 @@
     python -m benchmarks.inference --workdir=RUN --export_dir=EXPORT --thresholds=0.5,0.8,1
 
 LiteRT, one thread, float32, real test images, in one run, in blocks that take turns; see
-export/turns.py. MobileNetV2 is that of benchmarks/mobilenet_v2.py. The graph without IF runs all
-branches of the network.
+export/tflite/timing.py. MobileNetV2 is that of drnet_tf/models/plain/mobilenet_v2.py. The graph
+without IF runs all branches of the network.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import pathlib
 from collections.abc import Sequence
@@ -17,25 +19,27 @@ from typing import Any
 import numpy as np
 import rich.console
 import rich.table
+import tensorflow as tf
 from absl import flags
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks.mobilenet_v2 import IMAGE_SIZE, converted_mobilenet_v2, mobilenet_v2
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.flags import parse_thresholds
 from drnet_tf.machine import machine_facts
+from drnet_tf.models.plain.mobilenet_v2 import IMAGE_SIZE, mobilenet_v2
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained
+from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
-from export import artifacts
-from export.export_flags import check_export_flags, define_export_flags, load_exported
-from export.run_data import open_run_images
-from export.structure import DENSE
-from export.tflite import TFLiteRunner, to_tflite
-from export.turns import Block, take_turns
-from export.weights import read_weights
+from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
+from export.folder import names
+from export.folder.export import check_files, check_source
+from export.graphs.drnet.folding import read_weights
+from export.graphs.plan import DENSE
+from export.tflite.converter import to_tflite
+from export.tflite.runner import TFLiteRunner
+from export.tflite.timing import Block, take_turns
 
 PEER, ALL = "MobileNetV2 1.0x", "DRNet, all branches, no IF"
 
@@ -62,8 +66,8 @@ def compare(
     Raises:
         UserError: the export is not of this model, or its images are not of 32 x 32.
     """
-    artifacts.check_files(export_dir)
-    artifacts.check_source(export_dir, trained)
+    check_files(export_dir)
+    check_source(export_dir, trained)
     if trained.model.config.image_size != IMAGE_SIZE:
         raise UserError(
             f"MobileNetV2 is built for images of {IMAGE_SIZE} x {IMAGE_SIZE}, and the model takes "
@@ -73,7 +77,7 @@ def compare(
     peer = Block.of(_Peer(converted_mobilenet_v2()), 1.0, images)
     progress(1, 2, "converting")
     dense = TFLiteRunner(to_tflite(read_weights(trained.model), DENSE))
-    routed = TFLiteRunner(pathlib.Path(export_dir, artifacts.TFLITE_FILE))
+    routed = TFLiteRunner(pathlib.Path(export_dir, names.TFLITE_FILE))
     blocks = {PEER: peer, ALL: Block.of(dense, 1.0, images)}
     macs: dict[str, float] = {PEER: _peer_macs(), ALL: trained.model.cost.total.macs}
     for threshold in thresholds:
@@ -158,6 +162,12 @@ def main() -> None:
     if values.json:
         report = {"images": len(images), "threads": 1, "machine": machine_facts(), "rows": rows}
         write_text(values.json, json.dumps(report, indent=2) + "\n")
+
+
+def converted_mobilenet_v2() -> bytes:
+    """The .tflite, with the signature `serving_default` and its input `image`."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it describes what it saves on the way
+        return tf.lite.TFLiteConverter.from_keras_model(mobilenet_v2()).convert()
 
 
 if __name__ == "__main__":

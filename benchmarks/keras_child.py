@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.turns import serve, use_cores
+from benchmarks.child_turns import serve, use_cores
 
 
 class SyntheticFeed:
@@ -32,10 +32,10 @@ def make_step(settings: dict[str, Any]) -> tuple[Callable, Callable]:
 
     from benchmarks.workload import middle_of_stage_2, synthetic_batches
     from drnet_tf.models import build_model
-    from drnet_tf.training.objective import Resource
-    from drnet_tf.training.schedules import Recipe
-    from drnet_tf.training.tensorflow_step import TrainingStep
-    from drnet_tf.training.tensorflow_threads import use_threads
+    from drnet_tf.models.drnet.recipe import Recipe
+    from drnet_tf.models.objective import Resource
+    from drnet_tf.training.on_tensorflow.step import TrainingStep
+    from drnet_tf.training.on_tensorflow.threads import use_threads
 
     use_threads(settings["threads"])
     keras.utils.set_random_seed(0)

@@ -25,21 +25,21 @@ import rich.console
 import rich.table
 from absl import flags
 
-from benchmarks.mobilenet_v2 import IMAGE_SIZE, converted_mobilenet_v2
+from benchmarks.inference import converted_mobilenet_v2
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.flags import parse_thresholds
 from drnet_tf.machine import machine_facts
+from drnet_tf.models.plain.mobilenet_v2 import IMAGE_SIZE
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained
+from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
-from export import artifacts
-from export.export_flags import check_export_flags, define_export_flags, load_exported
-from export.run_data import open_run_images
-from export.structure import DENSE
-from export.tflite import to_tflite
-from export.weights import read_weights
+from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
+from export.folder import names
+from export.graphs.drnet.folding import read_weights
+from export.graphs.plan import DENSE
+from export.tflite.converter import to_tflite
 
 #: What kernels are for, by the first pattern that their name has.
 KINDS = (
@@ -55,7 +55,10 @@ KINDS = (
     ("copies", r"memmove|memcpy|_copy_|xnn_xx_"),
     ("other kernels", r"ukernel"),
 )
+
+
 AROUND = "around kernels: LiteRT, IF"
+
 
 #: Runs a model on images in turn until it is killed; says when it is ready. Without TensorFlow.
 _CHILD = """
@@ -127,7 +130,7 @@ def profile_export(
     Raises:
         UserError: perf is missing or must not look.
     """
-    routed = pathlib.Path(export_dir, artifacts.TFLITE_FILE)
+    routed = pathlib.Path(export_dir, names.TFLITE_FILE)
     profiles = {}
     with tempfile.TemporaryDirectory() as folder:
         peer, dense = pathlib.Path(folder, "peer.tflite"), pathlib.Path(folder, "dense.tflite")

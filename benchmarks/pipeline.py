@@ -40,6 +40,8 @@ PARTS: tuple[tuple[str, dict], ...] = (
     ("crop and flip", {"crop_padding": 0, "flip": False}),
     ("cutout", {"cutout": 0}),
 )
+
+
 UNTIMED_BATCHES = 3
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.turns import serve, use_cores
+from benchmarks.child_turns import serve, use_cores
 
 
 def prepare(settings: dict[str, Any]) -> tuple[Callable[[int], float], dict[str, Any]]:
@@ -21,10 +21,10 @@ def prepare(settings: dict[str, Any]) -> tuple[Callable[[int], float], dict[str,
     from benchmarks.torch_drnet import TorchDRNet
     from benchmarks.torch_step import TorchStep
     from benchmarks.workload import middle_of_stage_2, synthetic_batches
-    from drnet_tf.cost import cost_table
     from drnet_tf.models import model_config
-    from drnet_tf.training.objective import Resource
-    from drnet_tf.training.schedules import Recipe
+    from drnet_tf.models.drnet.cost import cost_table
+    from drnet_tf.models.drnet.recipe import Recipe
+    from drnet_tf.models.objective import Resource
 
     torch.set_num_threads(settings["threads"])
     torch.manual_seed(0)

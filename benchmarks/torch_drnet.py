@@ -13,15 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from drnet_tf.architecture import (
-    INPUTS_PER_NODE,
-    STEM_MULTIPLIER,
-    CellGeometry,
-    DRNetConfig,
-    half,
-    output_channels,
-)
 from drnet_tf.layers.branches import Pool, SeparableConv, Skip, find_branch
+from drnet_tf.layers.geometry import INPUTS_PER_NODE, STEM_MULTIPLIER, CellGeometry, half
+from drnet_tf.models.drnet.architecture import DRNetConfig, output_channels
 
 
 def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.torch_drnet import TorchDRNet
-from drnet_tf.training.objective import Resource
-from drnet_tf.training.schedules import Hyperparameters, Recipe
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.models.objective import Resource
+from drnet_tf.models.schedules import Hyperparameters
 
 
 def objective(

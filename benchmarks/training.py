@@ -25,8 +25,8 @@ import rich.console
 import rich.table
 from absl import flags
 
+from benchmarks.child_turns import Child, available_cores
 from benchmarks.op_profile import profile, profile_table
-from benchmarks.turns import Child, available_cores
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
 from drnet_tf.machine import machine_facts
@@ -35,12 +35,21 @@ from drnet_tf.progress import ProgressBar
 from drnet_tf.writing import check_writable, write_text
 
 OURS, PEER = "drnet-tf", "PyTorch"
+
+
 TORCH = "torch==2.13.0"  # as in requirements-benchmarks.txt
+
+
 MIB = 2**20
+
+
 QUIET_CORES = 0.1  # of other processes, up to which a round counts
+
 
 #: The GPU is hidden: this measures the CPU.
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
 _CHILDREN = {
     OURS: ("benchmarks.keras_child", {"KERAS_BACKEND": "tensorflow"}),
     PEER: ("benchmarks.torch_child", {"KERAS_BACKEND": "torch"}),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from drnet_tf.architecture import DRNetConfig
-from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.recipe import Recipe, hyperparameters, total_steps
+from drnet_tf.models.schedules import Hyperparameters
 
 BATCHES = 4  # different ones, in turn
+
+
 STEPS_PER_EPOCH = 100  # of an imagined data set; only the progress of the run counts
 
 

@@ -9,31 +9,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.command_line import run
-from drnet_tf.cost import cost_table
-from drnet_tf.layers.branches import Cost
-from drnet_tf.models.variants import list_models, model_config
+from drnet_tf.layers.cost import Cost
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.cost import cost_table
+from drnet_tf.models.drnet.variants import PAPER, WITHOUT_ROUTER, PaperCount
+from drnet_tf.models.registry import list_models, model_config
 
 MILLION = 1e6
-
-
-@dataclasses.dataclass(frozen=True)
-class PaperCount:
-    """Parameters and multiply-accumulates in millions, None where the paper has none."""
-
-    params: float | None = None
-    macs: float | None = None
-
-
-#: Tables 1 and 3. The row for ImageNet follows from "351 M, 27.63% less".
-PAPER = {
-    "drnet_s.cifar10": PaperCount(0.57, 84.65),
-    "drnet_m.cifar10": PaperCount(1.86, 267.3),
-    "drnet_l.cifar10": PaperCount(4.41, 603.1),
-    "drnet_l.imagenet": PaperCount(None, 485.0),
-}
-WITHOUT_ROUTER = PaperCount(0.46, 77.34)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The error that a user can mend."""
 
+from __future__ import annotations
+
 
 class UserError(Exception):
     """Wrong input. The message is one line: what is wrong, and what would be right."""

@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Sequence
 
 from absl import flags
 from rich.console import Console
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import open_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import threshold_table
-from drnet_tf.evaluation.thresholds import ThresholdResult, evaluate
-from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained, load_trained
+from drnet_tf.evaluation.trained import evaluate_trained
+from drnet_tf.flags import parse_thresholds
+from drnet_tf.runs.workdir import load_trained
 from drnet_tf.writing import check_writable, write_text
-
-BATCH_SIZE = 100
-
-
-def evaluate_trained(
-    trained: Trained,
-    thresholds: Sequence[float],
-    data_dir: str | None = None,
-    split: str = "test",
-    batch_size: int = BATCH_SIZE,
-) -> list[ThresholdResult]:
-    """Evaluates on a split of the data set that the model was trained on."""
-    settings = trained.run.settings
-    images = open_images(
-        trained.run.dataset,
-        data_dir or settings["data_dir"],
-        trained.run.config.image_size,
-        train_on_validation=settings["train_on_validation"],
-    )
-    with ProgressBar("evaluating") as progress:
-        return evaluate(
-            trained.model,
-            lambda: images.batches(split, batch_size),
-            thresholds,
-            progress.update,
-        )
-
-
-def parse_thresholds(values: list[str]) -> list[float]:
-    """Numbers of a comma-separated flag."""
-    try:
-        thresholds = [float(value) for value in values]
-    except ValueError as error:
-        raise UserError(f"--thresholds must be numbers, such as 0,0.5,1: {error}") from error
-    if not thresholds or not all(math.isfinite(value) for value in thresholds):
-        raise UserError("--thresholds must be one or more finite numbers, such as 0,0.5,1")
-    return thresholds
 
 
 def define_flags() -> None:

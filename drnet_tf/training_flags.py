@@ -12,19 +12,22 @@ from typing import Any
 
 from absl import flags
 
-from drnet_tf.architecture import RECALIBRATIONS, ROUTERS, STEMS, DRNetConfig
 from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
 from drnet_tf.errors import UserError
+from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
 from drnet_tf.models import list_models, model_config
+from drnet_tf.models.drnet.architecture import ROUTERS, STEMS, DRNetConfig
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.models.drnet.recipes import RECIPES
+from drnet_tf.models.objective import RESOURCES
+from drnet_tf.models.schedules import LEARNING_RATES
+from drnet_tf.runs.settings import Settings
+from drnet_tf.runs.workdir import Run
 from drnet_tf.training.feeds import PIPELINES
-from drnet_tf.training.objective import RESOURCES
 from drnet_tf.training.placement import DISTRIBUTIONS
-from drnet_tf.training.recipes import RECIPES
-from drnet_tf.training.schedules import LEARNING_RATES, Recipe
-from drnet_tf.training.settings import Settings
-from drnet_tf.training.workdir import Run
 
 NONE = "none"  # so that a command can take back what its flagfile or recipe says
+
 
 #: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
 _CHOICES = {
@@ -37,9 +40,15 @@ _CHOICES = {
     "input_pipeline": PIPELINES,
     "distribution": DISTRIBUTIONS,
 }
+
+
 #: What stands for a place on a machine in the command of a run.
 _PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
+
+
 _NOT_FLAGS = ("fill",)  # always the mean of the model's data
+
+
 _ARCHITECTURE_FLAGS = {
     "recalibration": str,
     "router": str,

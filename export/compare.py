@@ -4,8 +4,8 @@
 
 prints a line for each quantization: accuracy on all test images, how often it routes as float32
 does, its size, and its latency. Latencies are of one thread and of the first test images, in
-blocks that take turns (export/turns.py), before anything else runs; accuracies are computed in
-several threads.
+blocks that take turns (export/tflite/timing.py), before anything else runs; accuracies are computed
+in several threads.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained
+from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
-from export import artifacts
-from export.export_flags import check_export_flags, define_export_flags, load_exported
-from export.run_data import open_run_images
-from export.tflite import TFLiteRunner
-from export.turns import BLOCK, Block, take_turns
+from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
+from export.folder import names
+from export.folder.export import check_files, check_source, tflite_files
+from export.tflite.runner import TFLiteRunner
+from export.tflite.timing import BLOCK, Block, take_turns
 
 BATCH = 16
+
+
 MOST_THREADS = 4
 
 
@@ -45,7 +47,7 @@ class QuantizedResult:
     """One .tflite file at one threshold, compared with the float32 one.
 
     Args:
-        quantization: "float32", or one of those of export/quantize.py.
+        quantization: "float32", or one of those of export/quantize/__main__.py.
         accuracy: share of the images that are classified correctly.
         same_class: share of the images with the class that float32 gives.
         same_selection: share of the images with the branches that float32 selects.
@@ -119,12 +121,12 @@ def compare_files(
     Raises:
         UserError: the files are not those of an export of this model.
     """
-    artifacts.check_files(export_dir)
-    artifacts.check_source(export_dir, trained)
-    files = artifacts.tflite_files(export_dir)
+    check_files(export_dir)
+    check_source(export_dir, trained)
+    files = tflite_files(export_dir)
     milliseconds = _time(files, timed_images, threshold, seconds, progress)
     counted = _count(files, batches, threshold, threads, progress, image_count)
-    float32 = artifacts.FLOAT32
+    float32 = names.FLOAT32
     results = []
     for kind, path in files.items():
         agreement = counted[kind]
@@ -169,7 +171,7 @@ def _count(
             for future, (_, labels) in zip(work, group, strict=True):
                 outputs = future.result()
                 for kind, agreement in counted.items():
-                    agreement.add(outputs[kind], outputs[artifacts.FLOAT32], labels)
+                    agreement.add(outputs[kind], outputs[names.FLOAT32], labels)
                 done += len(labels)
             progress(done, max(image_count, done), "classifying")
     if not done:

@@ -21,9 +21,11 @@ from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.writing import check_writable, write_text
-from export import artifacts
-from export.child_process import run_child
-from export.model_facts import TensorFacts
+from export.folder import names
+from export.folder.description import sha256
+from export.folder.export import read_description
+from export.tflite.child_process import run_child
+from export.tflite.facts import TensorFacts
 
 STDOUT = "-"
 
@@ -42,25 +44,25 @@ def inspect_file(path: pathlib.Path | str) -> dict[str, Any]:
     path = pathlib.Path(path)
     with path.open("rb"):
         pass  # an OSError says what is wrong with the path
-    facts = run_child("export.model_facts", {"file": str(path)})
+    facts = run_child("export.tflite.facts", {"file": str(path)})
     return {"file": str(path), **facts, "description": _description(path)}
 
 
 def _description(path: pathlib.Path) -> dict[str, Any] | None:
-    if not (path.parent / artifacts.DESCRIPTION_FILE).is_file():
+    if not (path.parent / names.DESCRIPTION_FILE).is_file():
         return None
-    values = artifacts.read_description(path.parent)
+    values = read_description(path.parent)
     listed = values["files"].get(path.name)
     if listed is None:
         return None
-    names = ("model", "dataset", "step", "checkpoint", "cells", "connections", "branch_names")
-    found = {name: values[name] for name in (*names, "gated_branches", "macs", "input")}
-    static = values.get("static") if path.name == artifacts.STATIC_FILE else None
+    copied = ("model", "dataset", "step", "checkpoint", "cells", "connections", "branch_names")
+    found = {name: values[name] for name in (*copied, "gated_branches", "macs", "input")}
+    static = values.get("static") if path.name == names.STATIC_FILE else None
     return found | {
         "static": static,
         "classes": len(values["class_names"]),
         "branches": values["cells"] * values["connections"] * len(values["branch_names"]),
-        "unchanged": listed["sha256"] == artifacts.sha256(path),
+        "unchanged": listed["sha256"] == sha256(path),
     }
 
 

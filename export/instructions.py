@@ -28,25 +28,22 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluate import parse_thresholds
+from drnet_tf.flags import parse_thresholds
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.workdir import Trained
+from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
-from export import artifacts
-from export.export_flags import check_export_flags, define_export_flags, load_exported
-from export.native_runner import (
-    NativeResult,
-    compile_runner,
-    require_compiler,
-    run_native,
-)
-from export.programs import run_program
-from export.run_data import open_run_images
-from export.structure import DENSE
-from export.tflite import to_tflite
-from export.weights import read_weights
+from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
+from export.folder import names
+from export.folder.export import check_files, check_source
+from export.graphs.drnet.folding import read_weights
+from export.graphs.plan import DENSE
+from export.tflite.converter import to_tflite
+from export.tflite.native_runner import NativeResult, compile_runner, require_compiler, run_native
+from export.tflite.programs import run_program
 
 VALGRIND = "valgrind"
+
+
 #: The function of run_tflite.c that holds the invocations that count.
 _COUNTED = "counted"
 
@@ -117,8 +114,8 @@ def count_instructions(
         UserError: the files are not those of an export of this model, or a tool is missing.
     """
     check_tools()
-    artifacts.check_files(export_dir)
-    artifacts.check_source(export_dir, trained)
+    check_files(export_dir)
+    check_source(export_dir, trained)
     steps = 2 + len(thresholds)
     total = trained.model.cost.total.macs
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +129,7 @@ def count_instructions(
         counts = []
         for done, threshold in enumerate(thresholds, 2):
             progress(done, steps, "counting")
-            model = Path(export_dir, artifacts.TFLITE_FILE)
+            model = Path(export_dir, names.TFLITE_FILE)
             instructions, results = count_invocations(program, model, images, threshold)
             macs = float(np.mean([result.flops for result in results]))
             counts.append(

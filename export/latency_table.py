@@ -24,30 +24,29 @@ import rich.table
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.architecture import DRNetConfig
-from drnet_tf.cost import cost_table
 from drnet_tf.errors import UserError
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.cost import cost_table
+from drnet_tf.models.drnet.latencies import LatencyTable
 from drnet_tf.progress import ProgressBar
-from drnet_tf.training.latency_table import LatencyTable
-from drnet_tf.training.workdir import Run
+from drnet_tf.runs.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
 from drnet_tf.writing import check_writable, write_text
-from export.branch_graphs import (
+from export.flags import require_tensorflow
+from export.graphs.drnet.folding import read_weights
+from export.graphs.drnet.single_branch import (
     Geometry,
-    TimedGraph,
     always,
     first_places,
     geometries,
     next_to_nothing,
 )
-from export.run_data import require_tensorflow
-from export.structure import static
-from export.tflite import to_tflite
-from export.turns import take_turns
-from export.vector_lanes import fill_vector_lanes
-from export.weights import read_weights
+from export.graphs.drnet.vector_lanes import fill_vector_lanes
+from export.graphs.plan import static
+from export.tflite.converter import to_tflite
+from export.tflite.timing import TimedGraph, take_turns
 
 _PACKAGES = ("ai-edge-litert", "tensorflow")
 

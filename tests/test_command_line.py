@@ -1,10 +1,9 @@
 """What is the same for all command lines."""
 
-import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.source_tree import ROOT
 
 
 def test_help_lists_the_flags_that_other_modules_define_for_a_command():

@@ -9,9 +9,11 @@ from absl.testing import flagsaver
 from drnet_tf import training_flags
 from drnet_tf.data import Augmentation
 from drnet_tf.models import list_models
-from drnet_tf.training.schedules import hyperparameters
+from drnet_tf.models.drnet.recipe import hyperparameters
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+
 STEPS = 390  # an epoch of 50,000 images in batches of 128
 
 

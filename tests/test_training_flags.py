@@ -7,10 +7,10 @@ import pytest
 from drnet_tf import training_flags
 from drnet_tf.data import Augmentation
 from drnet_tf.models import model_config
-from drnet_tf.training.recipes import RECIPES
-from drnet_tf.training.schedules import Recipe
-from drnet_tf.training.settings import Settings
-from drnet_tf.training.workdir import Run
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.models.drnet.recipes import RECIPES
+from drnet_tf.runs.settings import Settings
+from drnet_tf.runs.workdir import Run
 from tests.training.commands import only_flags_of
 
 

@@ -10,11 +10,14 @@ levels of AutoContrast, Equalize and Invert as they have no effect. The authors'
 (research/autoaugment/policies.py) has 20 of the 25 CIFAR-10 sub-policies, and they are equal too.
 """
 
+from __future__ import annotations
+
 import math
 
 import tensorflow as tf
 
 SubPolicy = tuple[tuple[str, float, int], tuple[str, float, int]]
+
 
 # Tables 7 and 9 of the paper's appendix: (operation, probability, level), twice.
 POLICIES: dict[str, tuple[SubPolicy, ...]] = {
@@ -74,10 +77,14 @@ POLICIES: dict[str, tuple[SubPolicy, ...]] = {
     ),
 }
 
+
 # The largest shift as a share of the image's side: 10 of 32 pixels, 150 of 331.
 _LARGEST_SHIFT = {"cifar10": 10 / 32, "imagenet": 150 / 331}
 
+
 _TOP_LEVEL = 9
+
+
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
 

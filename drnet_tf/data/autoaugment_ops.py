@@ -15,18 +15,20 @@ Color, Contrast, Brightness, Sharpness and AutoContrast are within 1 of 255 by r
 Shear differ where a source coordinate falls between two pixels to within float precision.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import tensorflow as tf
-
-# keras-cv takes seconds to import: only `autoaugment` imports this module, and only when it is on.
 from keras_cv.layers import AutoContrast, RandomColorDegeneration, RandomSharpness, Solarization
 from keras_cv.src.utils import preprocessing
 
 Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
+
 # What moves into view: mid-grey, as in the published policies' TensorFlow versions.
 BACKGROUND = 128.0
+
 
 _RANGE = (0, 255)
 

@@ -4,6 +4,8 @@ A batch at a time is some ten times faster in tf.data than an image at a time, a
 function of its seed however many threads work on the batches.
 """
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 

@@ -1,5 +1,7 @@
 """Turns errors of TensorFlow's readers into a DataError that names the damaged file."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -9,6 +11,7 @@ from drnet_tf.data.catalogue import Dataset
 from drnet_tf.data.errors import DataError
 
 Element = TypeVar("Element")
+
 
 # Damaged record, record that does not parse or decode, missing file, fewer records than promised.
 _READ_ERRORS = (

@@ -3,6 +3,8 @@
 Pixels stay whole numbers, as a phone or a server would get them from an image file.
 """
 
+from __future__ import annotations
+
 import tensorflow as tf
 import tensorflow_datasets as tfds
 

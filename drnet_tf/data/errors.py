@@ -1,5 +1,7 @@
 """The one error that bad, missing or unsuitable data ends in."""
 
+from __future__ import annotations
+
 from drnet_tf.errors import UserError
 
 

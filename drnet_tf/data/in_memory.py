@@ -6,6 +6,8 @@ TensorFlow is imported where a set of tensorflow-datasets is read, and an .npz t
 `python -m drnet_tf.data.write_npz` wrote serves machines without TensorFlow.
 """
 
+from __future__ import annotations
+
 import os
 import zipfile
 import zlib
@@ -19,22 +21,24 @@ from keras import ops
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.errors import DataError
-from drnet_tf.data.order import epoch_order, epoch_seed
+from drnet_tf.data.order import epoch_seed
 
 if TYPE_CHECKING:
     from drnet_tf.data.catalogue import Dataset
     from drnet_tf.data.reading import OnProgress
 
+
 __all__ = [
     "InMemoryDataset",
     "augment_batch",
     "batch_seed",
-    "epoch_order",
     "load_npz",
     "load_tfds",
 ]
 
+
 Arrays = tuple[np.ndarray, np.ndarray]
+
 
 SPLITS = ("train", "validation", "test")
 
@@ -56,7 +60,7 @@ class InMemoryDataset:
 
 
 def load_tfds(
-    dataset: "Dataset", *, image_size: int, on_progress: "OnProgress | None" = None
+    dataset: Dataset, *, image_size: int, on_progress: OnProgress | None = None
 ) -> InMemoryDataset:
     """Reads all splits of an opened data set.
 

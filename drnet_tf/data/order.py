@@ -4,6 +4,8 @@ NumPy only, so that the tf.data and the in-memory pipelines share one order and 
 not need TensorFlow.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 

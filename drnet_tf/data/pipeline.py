@@ -6,6 +6,8 @@ buffer of undecoded records. Either way the batches of an epoch, their order and
 are a function of (seed, epoch) alone, and skipped batches are never decoded.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 
@@ -28,7 +30,11 @@ from drnet_tf.data.reading import (
 )
 
 _LARGEST_BUFFERED_BYTES = 2**31
+
+
 _SHUFFLE_BUFFER = 10_000
+
+
 _FILES_AT_ONCE = 16
 
 

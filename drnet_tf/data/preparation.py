@@ -1,5 +1,7 @@
 """Finding a data set that tensorflow-datasets has prepared, and preparing one that it has not."""
 
+from __future__ import annotations
+
 import io
 import os
 import threading

@@ -1,5 +1,7 @@
 """Reads a split through tensorflow-datasets: undecoded, decoded, or all at once."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +15,10 @@ from drnet_tf.data.errors import DataError
 
 OnProgress = Callable[[int, int, str], object]
 
+
 LARGEST_SET_IN_MEMORY = 100_000
+
+
 _LARGEST_DECODED_BYTES = 2**30
 
 

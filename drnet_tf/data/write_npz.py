@@ -5,6 +5,8 @@ python -m drnet_tf.data.write_npz --dataset=cifar10 --data_dir=DIR --output=cifa
 CIFAR-10 takes about ten seconds and 184 MB. `in_memory.load_npz` reads the file.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from absl import flags
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from drnet_tf.backends.choice import step_module
 from drnet_tf.errors import UserError
 from drnet_tf.models import DRNet
-from drnet_tf.training.backend import step_module
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Keras layers of a DRNet, one concept of the paper a file."""
 
-from drnet_tf.layers.branches import BRANCHES, Cost, LayerBranch, Pool, SeparableConv, Skip
+from drnet_tf.layers.branches import BRANCHES, LayerBranch, Pool, SeparableConv, Skip
 from drnet_tf.layers.cell import Cell
+from drnet_tf.layers.cost import Cost
 from drnet_tf.layers.gumbel_softmax import Recalibration
 from drnet_tf.layers.routed_connection import weighted_sum
 from drnet_tf.layers.router_net import RouterNet

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 MOMENTUM = 0.9
+
+
 EPSILON = 1e-5
 
 
@@ -35,7 +37,7 @@ class BatchNorm(keras.layers.Layer):
         #: switch). It costs operations, hence off until there is more than one replica.
         self.synchronized = False
         #: Whether evaluation uses and follows the batch's moments, as training does; see
-        #: drnet_tf/training/recalibration.py.
+        #: drnet_tf/training/norm_moments.py.
         self.recalibrating = False
 
     def build(self, input_shape):

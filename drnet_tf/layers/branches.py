@@ -8,20 +8,10 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from drnet_tf.architecture import half
 from drnet_tf.layers.average_pool import average_pool
+from drnet_tf.layers.cost import Cost
+from drnet_tf.layers.geometry import half
 from drnet_tf.layers.subsampling import subsample
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Trainable parameters, and multiply-accumulates (the paper's "FLOPs") for one image."""
-
-    params: int
-    macs: int
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.params + other.params, self.macs + other.macs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +75,7 @@ class LayerBranch:
 
 
 Branch = Pool | Skip | SeparableConv | LayerBranch
+
 
 #: Every branch that a configuration can name. Add one of your own before building a model.
 BRANCHES: dict[str, Branch] = {

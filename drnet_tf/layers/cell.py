@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from drnet_tf.architecture import INPUTS_PER_NODE, CellGeometry
 from drnet_tf.layers.branches import LayerBranch, SeparableConv, find_branch
 from drnet_tf.layers.dropping import DropRouting
+from drnet_tf.layers.geometry import INPUTS_PER_NODE, CellGeometry
 from drnet_tf.layers.gumbel_softmax import Recalibration
 from drnet_tf.layers.preprocess import Preprocess
 from drnet_tf.layers.routed_connection import sum_with_offsets, weighted_sum

@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from drnet_tf.architecture import RECALIBRATIONS
 from drnet_tf.layers.draws import Draws
+
+RECALIBRATIONS = ("gumbel_softmax", "softmax", "none")
 
 
 @keras.saving.register_keras_serializable(package="drnet_tf")

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.layers.branches import Cost
 from drnet_tf.layers.convolution import convolution
+from drnet_tf.layers.cost import Cost
 
 AUXILIARY_CHANNELS = (128, 768)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from drnet_tf.architecture import half
 from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.layers.branches import Cost
 from drnet_tf.layers.convolution import pointwise_conv
+from drnet_tf.layers.cost import Cost
+from drnet_tf.layers.geometry import half
 from drnet_tf.layers.subsampling import subsample
 
 

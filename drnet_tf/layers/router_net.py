@@ -5,12 +5,14 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from drnet_tf.architecture import half
 from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.layers.branches import Cost
 from drnet_tf.layers.convolution import depthwise_conv, pointwise_conv
+from drnet_tf.layers.cost import Cost
+from drnet_tf.layers.geometry import half
 
 BLOCKS = 2
+
+
 KERNEL_SIZE = 5
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from drnet_tf.architecture import STEM_MULTIPLIER, half
 from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.layers.branches import Cost
 from drnet_tf.layers.convolution import convolution
+from drnet_tf.layers.cost import Cost
+from drnet_tf.layers.geometry import STEM_MULTIPLIER, half
 
 IMAGE_CHANNELS = 3
 

@@ -16,14 +16,8 @@ from keras import ops
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.evaluation_images import NPZ
-from drnet_tf.data.in_memory import (
-    InMemoryDataset,
-    augment_batch,
-    batch_seed,
-    epoch_order,
-    load_npz,
-    load_tfds,
-)
+from drnet_tf.data.in_memory import InMemoryDataset, augment_batch, batch_seed, load_npz, load_tfds
+from drnet_tf.data.order import epoch_order
 from drnet_tf.errors import UserError
 
 PIPELINES = ("tfdata", "device")

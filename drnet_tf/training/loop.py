@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from drnet_tf.errors import Stopped, UserError
+from drnet_tf.models.drnet.recipe import Recipe, hyperparameters, total_steps
+from drnet_tf.models.schedules import Hyperparameters
+from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.runs.telemetry import Observation, Report
 from drnet_tf.training.averaging import WeightAverage
-from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.input_wait import SLOW_INPUT, TimedBatches
 from drnet_tf.training.placement import ALONE, Placement
-from drnet_tf.training.schedules import Hyperparameters, Recipe, hyperparameters, total_steps
-from drnet_tf.training.telemetry import Observation, Report
 
 
 class Progress(Protocol):

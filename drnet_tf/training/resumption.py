@@ -8,12 +8,12 @@ import pathlib
 from typing import Any
 
 from drnet_tf.errors import UserError
-from drnet_tf.training.checkpoints import latest_checkpoint, list_checkpoints
-from drnet_tf.training.latency_table import LATENCIES
+from drnet_tf.models.drnet.latencies import LATENCIES
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.runs.checkpoints import latest_checkpoint, list_checkpoints
+from drnet_tf.runs.settings import Settings
+from drnet_tf.runs.workdir import RUN_FILE, Run
 from drnet_tf.training.placement import Placement
-from drnet_tf.training.schedules import Recipe
-from drnet_tf.training.settings import Settings
-from drnet_tf.training.workdir import RUN_FILE, Run
 
 #: Settings that may differ when a run goes on: they do not change what it computes.
 FREE_SETTINGS = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.errors import UserError
-from drnet_tf.training.checkpoints import Checkpoint, latest_checkpoint
-from drnet_tf.training.workdir import Run
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.runs.workdir import Run
 
 
 def initial_checkpoint(source: str, workdir: str, config: DRNetConfig) -> Checkpoint | None:

@@ -4,13 +4,11 @@
     python -m tests.arm --export_dir=exported --workdir=runs/digits
 
 The same branches must be selected, except where a decision hangs on rounding
-(export/borderline.py); multiply-accumulates must be those of the selection; logits and
-probabilities must be close. The C program of export/run_tflite.c is run too where a cross compiler
-is at hand. Times under emulation say nothing about those of a phone. Where a tool is missing this
-says so and succeeds.
+(export/verify/borderline.py); multiply-accumulates must be those of the selection; logits and
+probabilities must be close. The C program of export/tflite/run_tflite.c is run too where a cross
+compiler is at hand. Times under emulation say nothing about those of a phone. Where a tool is
+missing this says so and succeeds.
 """
-
-from __future__ import annotations
 
 import pathlib
 import shutil
@@ -23,26 +21,21 @@ import rich.table
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.architecture import DRNetConfig
-from drnet_tf.cost import cost_table
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluate import parse_thresholds
-from drnet_tf.training.checkpoints import Checkpoint
-from drnet_tf.training.workdir import Run, load_trained
-from export import artifacts
-from export.convert import convert
-from export.quantize import QUANTIZATIONS, quantize
-from export.run_data import open_run_images
-from export.verify import Comparison
+from drnet_tf.flags import parse_thresholds
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.cost import cost_table
+from drnet_tf.runs.checkpoints import Checkpoint
+from drnet_tf.runs.workdir import Run, load_trained
+from export.convert.conversion import convert
+from export.flags import open_run_images
+from export.folder import names
+from export.folder.export import check_files, check_source, read_description, tflite_files
+from export.quantize.quantization import QUANTIZATIONS, quantize
+from export.verify.verification import Comparison
 from tests.arm.arm64_root import PROCESSOR, Arm64, ToolMissing, open_arm64
-from tests.arm.comparison import (
-    CROSS_COMPILER,
-    allowed,
-    compare_native,
-    compare_on_arm,
-    problems,
-)
+from tests.arm.comparison import CROSS_COMPILER, allowed, compare_native, compare_on_arm, problems
 from tests.export.routed_model import CLASS_NAMES, CONFIG, images_of, model_with_varied_routing
 
 
@@ -61,15 +54,15 @@ def check(
     arm: Arm64, export_dir: pathlib.Path, images: np.ndarray, thresholds: Sequence[float]
 ) -> list[str]:
     """Prints how all files of an export compare, and returns what is wrong."""
-    config = DRNetConfig.from_dict(artifacts.read_description(export_dir)["config"])
-    files = artifacts.tflite_files(export_dir)
+    config = DRNetConfig.from_dict(read_description(export_dir)["config"])
+    files = tflite_files(export_dir)
     print(f"running {len(files)} files under emulation", flush=True)
     comparisons = compare_on_arm(arm, files, cost_table(config), images, thresholds)
     console = rich.console.Console()
     console.print(comparison_table(comparisons))
     found = [text for comparison in comparisons for text in problems(comparison)]
     if shutil.which(CROSS_COMPILER):
-        differing = compare_native(arm, files[artifacts.FLOAT32], images, thresholds[0])
+        differing = compare_native(arm, files[names.FLOAT32], images, thresholds[0])
         print("the C program", "DIFFERS" if differing else "says the same on arm64")
         found += differing
     else:
@@ -112,7 +105,7 @@ def main() -> None:
     if values.workdir and not values.export_dir:
         raise UserError("--workdir gives the images for an --export_dir")
     if values.export_dir:
-        artifacts.check_files(values.export_dir)
+        check_files(values.export_dir)
     try:
         arm = open_arm64()
     except ToolMissing as missing:
@@ -120,10 +113,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         export_dir = pathlib.Path(values.export_dir or export_small_model(pathlib.Path(folder)))
-        config = DRNetConfig.from_dict(artifacts.read_description(export_dir)["config"])
+        config = DRNetConfig.from_dict(read_description(export_dir)["config"])
         if values.workdir:
             trained = load_trained(values.workdir)
-            artifacts.check_source(export_dir, trained)
+            check_source(export_dir, trained)
             dataset = open_run_images(trained.run, values.data_dir)
             images = first_images(dataset, "test", values.images)
         else:

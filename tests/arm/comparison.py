@@ -1,7 +1,5 @@
 """What the files of an export say on arm64, compared with x86-64."""
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 import tempfile
@@ -11,15 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from drnet_tf.cost import CostTable
-from export.borderline import MARGIN, borderline
-from export.native_runner import compile_runner, run_native
-from export.quantization import CALIBRATED
-from export.tflite import Outputs, TFLiteRunner
-from export.verify import TOLERANCE, Comparison, compare
+from drnet_tf.models.cost import CostTable
+from export.quantize.quantization import CALIBRATED
+from export.tflite.native_runner import compile_runner, run_native
+from export.tflite.runner import Outputs, TFLiteRunner
+from export.verify.borderline import MARGIN, borderline
+from export.verify.verification import TOLERANCE, Comparison, compare
 from tests.arm.arm64_root import Arm64
 
 PROGRAM = pathlib.Path(__file__).with_name("classify_on_arm.py")
+
+
 #: Makes the C program for arm64.
 CROSS_COMPILER = "aarch64-linux-gnu-gcc"
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import batched_dispatch
-from drnet_tf.training.workdir import Run, Trained
+from drnet_tf.runs.workdir import Run, Trained
 from tests.export.routed_model import CONFIG, images_of, model_with_varied_routing
 
 

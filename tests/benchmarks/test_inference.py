@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks import inference
-from benchmarks import mobilenet_v2 as mobilenet
 from drnet_tf.errors import UserError
-from drnet_tf.training.checkpoints import Checkpoint
-from drnet_tf.training.workdir import Run, load_trained
-from export.convert import convert
+from drnet_tf.models.plain import mobilenet_v2 as mobilenet
+from drnet_tf.runs.checkpoints import Checkpoint
+from drnet_tf.runs.workdir import Run, load_trained
+from export.convert.conversion import convert
 from tests.export.routed_model import CLASS_NAMES, CONFIG, images_of, model_with_varied_routing
 
 

@@ -3,16 +3,23 @@
 import numpy as np
 import pytest
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.models import build_model
-from drnet_tf.training.objective import Resource, objective
-from drnet_tf.training.schedules import Recipe
-from export.weights import fold, read_weights
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.objective import objective
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.models.objective import Resource
+from export.graphs.drnet.folding import read_weights
+from export.graphs.parts import fold
 from tests.export.routed_model import images_of, model_with_varied_routing
 
 torch = pytest.importorskip("torch", reason="needs torch: requirements-benchmarks.txt")
+
+
 torch_drnet = pytest.importorskip("benchmarks.torch_drnet")
+
+
 torch_step = pytest.importorskip("benchmarks.torch_step")
+
 
 # Sizes 15, 8, 4: uneven and even padding, factorized inputs of odd and even height.
 CONFIG = DRNetConfig(image_size=15, classes=4, cells=4, channels=4, nodes=3)
@@ -126,7 +133,7 @@ def test_a_step_lowers_the_loss_and_keeps_weights_finite():
     torch.manual_seed(0)
     config = DRNetConfig(image_size=8, classes=3, cells=1, channels=4, nodes=1)
     model = torch_drnet.TorchDRNet(config)
-    from drnet_tf.training.schedules import Hyperparameters
+    from drnet_tf.models.schedules import Hyperparameters
 
     resource = Resource(np.ones((1, 2, 5)), 1.0)
     step = torch_step.TorchStep(model, Recipe(), resource)

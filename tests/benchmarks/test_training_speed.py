@@ -1,15 +1,14 @@
 """The turns of the training benchmark, with children whose times are known."""
 
 import importlib.util
-import pathlib
 
 import pytest
 
 from benchmarks import training
-from benchmarks.turns import Child
+from benchmarks.child_turns import Child
 from drnet_tf.errors import UserError
+from tests.source_tree import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = {"model": "drnet_s.cifar10", "batch_size": 100, "threads": 2}
 
 

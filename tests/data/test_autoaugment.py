@@ -33,7 +33,11 @@ PILLOW = {
     "Equalize": lambda image, value: ImageOps.equalize(image),
     "Invert": lambda image, value: ImageOps.invert(image),
 }
+
+
 EXACT = {"TranslateX", "TranslateY", "Posterize", "Solarize", "Equalize", "Invert"}
+
+
 NEAREST = {"ShearX", "ShearY", "Rotate"}
 
 

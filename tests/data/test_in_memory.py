@@ -14,8 +14,8 @@ from drnet_tf.data.catalogue import Dataset
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.in_memory import augment_batch, batch_seed, load_npz, load_tfds
 from drnet_tf.data.pipeline import evaluation_batches
+from tests.source_tree import ROOT
 
-ROOT = Path(__file__).parents[2]
 SEED = batch_seed(1, 2, 3)
 
 

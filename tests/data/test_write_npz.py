@@ -11,8 +11,7 @@ from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.in_memory import load_npz, load_tfds
 from drnet_tf.data.write_npz import write_npz
-
-ROOT = Path(__file__).parents[2]
+from tests.source_tree import ROOT
 
 
 def test_file_holds_what_the_data_set_does(digits: Dataset, tmp_path: Path) -> None:

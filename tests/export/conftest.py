@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from drnet_tf.training.checkpoints import Checkpoint
-from drnet_tf.training.workdir import Run, Trained, load_trained
-from export.convert import ExportResult, convert
+from drnet_tf.runs.checkpoints import Checkpoint
+from drnet_tf.runs.workdir import Run, Trained, load_trained
+from export.convert.conversion import ExportResult, convert
 from tests.export.routed_model import CLASS_NAMES, CONFIG, images_of, model_with_varied_routing
 
 

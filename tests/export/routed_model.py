@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.models import DRNet, build_from_config
-from export.tflite import Outputs
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from export.tflite.runner import Outputs
 
 CLASS_NAMES = ("zero", "one", "two", "three")
+
+
 CONFIG = DRNetConfig(image_size=16, classes=len(CLASS_NAMES), cells=3, channels=4, nodes=2)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from drnet_tf.errors import UserError
-from export import artifacts
 from export.compare import compare_files, result_table
-from export.structure import routed
-from export.tflite import to_tflite
-from export.weights import read_weights
+from export.folder.description import describe_file
+from export.graphs.drnet.folding import read_weights
+from export.graphs.plan import routed
+from export.tflite.converter import to_tflite
 from tests.export.routed_model import run_keras
 
 
@@ -35,7 +35,7 @@ def copy(exported, says_two, tmp_path):
         path = copy / f"{kind}.tflite"
         path.write_bytes(content)
         values["tflite"][kind] = path.name
-        values["files"][path.name] = artifacts.describe_file(path)
+        values["files"][path.name] = describe_file(path)
     (copy / "model.json").write_text(json.dumps(values))
     return copy
 

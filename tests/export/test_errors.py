@@ -12,21 +12,20 @@ import tensorflow as tf
 from PIL import Image
 
 from drnet_tf.errors import UserError
-from export import (
-    artifacts,
-    benchmark,
-    compare,
-    convert,
-    inspect,
-    model_facts,
-    quantize,
-    score,
-    score_parts,
-    stress,
-    verify,
-)
-from export.int8_file import quantize_weights
-from export.tflite import TFLiteRunner
+from export import compare, inspect
+from export.benchmark import __main__ as benchmark
+from export.convert import __main__ as convert
+from export.convert import conversion
+from export.folder.description import FORMAT
+from export.folder.export import check_replaceable
+from export.quantize import __main__ as quantize
+from export.quantize.int8 import quantize_weights
+from export.score import __main__ as score
+from export.score import parts as score_parts
+from export.stress import __main__ as stress
+from export.tflite import facts as model_facts
+from export.tflite.runner import TFLiteRunner
+from export.verify import __main__ as verify
 from tests.export.routed_model import CLASS_NAMES
 from tests.training.commands import run_command
 
@@ -131,7 +130,7 @@ def test_damaged_export_is_refused_before_it_is_loaded(setting, module, damage, 
 
     change, says = DAMAGE[damage]
     change(setting.export)
-    monkeypatch.setattr("export.tflite.Interpreter", loaded)
+    monkeypatch.setattr("export.tflite.runner.Interpreter", loaded)
     monkeypatch.setattr(tf.saved_model, "load", loaded)
     assert says in setting.refused(module)
 
@@ -167,16 +166,16 @@ def full_in_tensorflow(*_, **__):
     [
         ("pathlib.Path.write_bytes", full),
         # As the module finds it: TensorFlow loads its parts anew in some processes.
-        ("export.saved_model.tf.saved_model.save", full_in_tensorflow),
+        ("export.saved_model.writer.tf.saved_model.save", full_in_tensorflow),
         ("pathlib.Path.write_text", full),
     ],
     ids=["model", "SavedModel", "model.json"],
 )
 def test_conversion_on_a_full_disk_leaves_the_older_export(setting, monkeypatch, writer, fail):
-    monkeypatch.setattr(convert, "_routed_tflite", lambda network, structure: (b"new", {}))
+    monkeypatch.setattr(conversion, "_routed_tflite", lambda network, structure: (b"new", {}))
     if fail is full:
-        monkeypatch.setattr(convert, "write_saved_model", lambda *_: None)
-        monkeypatch.setattr(convert, "write_serving_files", lambda *_: None)
+        monkeypatch.setattr(conversion, "write_saved_model", lambda *_: None)
+        monkeypatch.setattr(conversion, "write_serving_files", lambda *_: None)
     monkeypatch.setattr(writer, fail)
     assert "No space left on device" in setting.refused(convert)
 
@@ -277,5 +276,5 @@ def test_runner_names_a_file_that_it_cannot_run(setting):
 
 
 def test_older_version_of_an_export_can_be_replaced(setting):
-    (setting.export / "model.json").write_text(json.dumps({"format": artifacts.FORMAT}))
-    artifacts.check_replaceable(setting.export)
+    (setting.export / "model.json").write_text(json.dumps({"format": FORMAT}))
+    check_replaceable(setting.export)

@@ -14,13 +14,13 @@ import tensorflow as tf
 from ai_edge_litert.tools import flatbuffer_utils
 
 from drnet_tf.errors import UserError
+from export.folder.json_schema import violations
 from export.inspect import inspect_file
-from export.json_schema import violations
-from export.model_facts import model_facts
+from export.tflite.facts import model_facts
 from tests.export.routed_model import CLASS_NAMES, CONFIG
 from tests.source_tree import ROOT
 
-SCHEMA = json.loads((ROOT / "export" / "model_schema.json").read_text())
+SCHEMA = json.loads((ROOT / "export" / "folder" / "model_schema.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from drnet_tf.errors import UserError
 from export import instructions
 from export.instructions import count_instructions, count_invocations, report_table
-from export.native_runner import compile_runner
+from export.tflite.native_runner import compile_runner
 
 needs_tools = pytest.mark.skipif(
     not (shutil.which("cc") and shutil.which("valgrind")), reason="needs cc and valgrind"

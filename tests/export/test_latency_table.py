@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from drnet_tf.training.latency_table import LatencyTable
-from export.branch_graphs import geometries
+from drnet_tf.models.drnet.latencies import LatencyTable
+from export.graphs.drnet.single_branch import geometries
 from export.latency_table import latency_lines, measure
 from tests.export.routed_model import CONFIG
 

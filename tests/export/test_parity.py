@@ -9,16 +9,21 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.layers import branches
-from drnet_tf.layers.branches import Cost, LayerBranch, half
-from export import artifacts
-from export.inspection import count_operators, not_builtin
-from export.routed_graph import OUTPUTS, forward
-from export.saved_model import SavedModelRunner
-from export.structure import DENSE, Structure, routed, static
-from export.tflite import Outputs, TFLiteRunner, to_tflite
-from export.weights import read_weights
+from drnet_tf.layers.branches import LayerBranch
+from drnet_tf.layers.cost import Cost
+from drnet_tf.layers.geometry import half
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from export.folder import names
+from export.folder.names import saved_model_path
+from export.graphs.drnet.folding import read_weights
+from export.graphs.drnet.forward import forward
+from export.graphs.graph import OUTPUTS
+from export.graphs.plan import DENSE, Structure, routed, static
+from export.saved_model.runner import SavedModelRunner
+from export.tflite.converter import to_tflite
+from export.tflite.operators import count_operators, not_builtin
+from export.tflite.runner import Outputs, TFLiteRunner
 from tests.export.routed_model import (
     CONFIG,
     assert_equal_outputs,
@@ -29,7 +34,10 @@ from tests.export.routed_model import (
 
 THRESHOLDS = (-1.0, 0.0, 0.4, 0.8, 1.0, 2.0, math.nan)
 
+
 SMALLEST = dataclasses.replace(CONFIG, cells=1, nodes=1, node_inputs=())
+
+
 # Three cells have a factorized input; with odd channels and sizes its halves differ.
 VARIANTS = {
     "imagenet stem, other normalization, odd channels and sizes": DRNetConfig(
@@ -51,12 +59,12 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def tflite(exported) -> TFLiteRunner:
-    return TFLiteRunner(exported.folder / artifacts.TFLITE_FILE)
+    return TFLiteRunner(exported.folder / names.TFLITE_FILE)
 
 
 @pytest.fixture(scope="module")
 def saved_model(exported) -> SavedModelRunner:
-    return SavedModelRunner(artifacts.saved_model_path(exported.folder))
+    return SavedModelRunner(saved_model_path(exported.folder))
 
 
 def test_routing_differs_between_images(exported, images):
@@ -136,14 +144,14 @@ def test_flops_are_rounded_once_where_float32_cannot_count():
 
 
 def test_every_separable_convolution_is_one_if_and_all_operators_are_builtin(exported):
-    operators = count_operators((exported.folder / artifacts.TFLITE_FILE).read_bytes())
+    operators = count_operators((exported.folder / names.TFLITE_FILE).read_bytes())
     assert operators["IF"] == CONFIG.cells * CONFIG.connections * 2
     assert not not_builtin(operators)
     assert operators == exported.result.operators
 
 
 def test_no_input_or_output_has_rank_zero(exported):
-    model = exported.folder / artifacts.TFLITE_FILE
+    model = exported.folder / names.TFLITE_FILE
     signature = Interpreter(str(model)).get_signature_runner("serving_default")
     inputs, outputs = signature.get_input_details(), signature.get_output_details()
     shapes = {name: tuple(v["shape"]) for name, v in (inputs | outputs).items()}

@@ -4,16 +4,24 @@ import keras
 import numpy as np
 import pytest
 
-from drnet_tf.architecture import BRANCHES as PAPER_BRANCHES
-from drnet_tf.architecture import CellGeometry
 from drnet_tf.layers import BRANCHES, Cell, Cost, LayerBranch
+from drnet_tf.layers.geometry import CellGeometry
+from drnet_tf.models.drnet.architecture import BRANCHES as PAPER_BRANCHES
 from tests.layers import numpy_cell
 from tests.layers.random_weights import randomize
 
 NODE_INPUTS = ((1, 0), (2, 1), (3, 0))
+
+
 NORMAL = CellGeometry(5, (6, 7), (6, 6), 6, 6, False)
+
+
 REDUCTION = CellGeometry(5, (6, 7), (7, 7), 7, 4, True)
+
+
 FACTORIZED = CellGeometry(4, (6, 7), (9, 5), 5, 5, False)
+
+
 FACTORIZED_REDUCTION = CellGeometry(4, (6, 7), (6, 3), 3, 2, True)
 
 

@@ -9,8 +9,8 @@ import sys
 import jax
 import numpy as np
 
-from drnet_tf.architecture import DRNetConfig
 from drnet_tf.models import build_from_config
+from drnet_tf.models.drnet.architecture import DRNetConfig
 
 
 def main(source, destination):

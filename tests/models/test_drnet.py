@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from drnet_tf.architecture import DRNetConfig
-from drnet_tf.cost import cost_table
 from drnet_tf.layers import BRANCHES, Cost, LayerBranch
 from drnet_tf.models import DRNet, build_from_config, build_model
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.cost import cost_table
 from tests.layers import numpy_network
 from tests.layers.random_weights import randomize
 
@@ -22,9 +22,13 @@ CIFAR = DRNetConfig(
     mean=(100.0, 120.0, 140.0),
     deviation=(50.0, 60.0, 70.0),
 )
+
+
 IMAGENET = dataclasses.replace(
     CIFAR, image_size=32, stem="imagenet", branches=("sep_conv_3x3", "skip")
 )
+
+
 SMALL = dataclasses.replace(CIFAR, cells=2, branches=("avg_pool_3x3", "sep_conv_3x3", "skip"))
 
 

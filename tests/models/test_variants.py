@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from drnet_tf.architecture import DRNetConfig, draw_node_inputs, output_channels
 from drnet_tf.models import build_model, list_models, model_config
+from drnet_tf.models.drnet.architecture import DRNetConfig, draw_node_inputs, output_channels
 
 # Cells, channels and nodes; drnet_xs is not of the paper.
 EXPECTED_CELLS = {
@@ -16,6 +16,8 @@ EXPECTED_CELLS = {
     "drnet_m": (10, 20, 4),
     "drnet_l": (10, 32, 4),
 }
+
+
 EXPECTED_TASKS = {
     "digits": (16, 10, 16),
     "cifar10": (32, 10, 32),

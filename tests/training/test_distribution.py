@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -16,12 +15,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from drnet_tf import train, training_flags
-from drnet_tf.training.checkpoints import list_checkpoints
-from drnet_tf.training.workdir import load_trained
-from export.convert import convert
-from tests.training.jax_devices import evaluation
+from drnet_tf.runs.checkpoints import list_checkpoints
+from drnet_tf.runs.workdir import load_trained
+from export.convert.conversion import convert
+from tests.source_tree import ROOT
+from tests.training.on_jax.jax_devices import evaluation
 
-ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
     "--model=drnet_xs.digits",
     "--input_pipeline=device",
@@ -35,12 +34,22 @@ TINY = [
     "--learning_rate1=0.01",
     "--learning_rate2=0.01",
 ]
+
+
 # On TensorFlow, each replica draws numbers of its own: without any, two do what one does.
 WITHOUT_DRAWS = ["--recalibration=softmax", "--drop_connection=0", "--drop_branch=0"]
+
+
 LONG = ["--stage1_epochs=5", "--stage2_epochs=2", "--checkpoint_minutes=0.0001"]
+
+
 SHORT = ["--stage1_epochs=1", "--stage2_epochs=1", "--crop_padding=2", "--flip", "--cutout=3"]
+
+
 # Compiling is what takes long.
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
+
+
 # What the processes that remain may take to end once one is lost; some 10 seconds were seen.
 SECONDS_TO_END = 100
 

@@ -7,10 +7,12 @@ import types
 import pytest
 
 from drnet_tf.errors import Stopped, UserError
-from drnet_tf.training import jax_placement, loop, tensorflow_placement
-from drnet_tf.training.checkpoints import list_checkpoints
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.runs.checkpoints import list_checkpoints
+from drnet_tf.training import loop
+from drnet_tf.training.on_jax import placement as jax_placement
+from drnet_tf.training.on_tensorflow import placement as tensorflow_placement
 from drnet_tf.training.placement import Placement, check_port
-from drnet_tf.training.schedules import Recipe
 
 TWO_WORKERS = '{"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": %s}'
 

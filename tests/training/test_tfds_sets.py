@@ -2,7 +2,6 @@
 
 import io
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -11,11 +10,12 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from drnet_tf import evaluate, train
-from drnet_tf.training.telemetry import read_epochs
-from export import convert, verify
+from drnet_tf.runs.telemetry import read_epochs
+from export.convert import __main__ as convert
+from export.verify import __main__ as verify
+from tests.source_tree import ROOT
 from tests.training.commands import run_command
 
-ROOT = pathlib.Path(__file__).parents[2]
 SIZES = [(300, 260), (240, 400), (230, 230), (120, 90), (500, 333)]
 
 

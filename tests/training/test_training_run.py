@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -15,12 +14,12 @@ from absl import flags
 from absl.testing import flagsaver
 
 from drnet_tf import command_line, train, training_flags
-from drnet_tf.evaluate import evaluate_trained
-from drnet_tf.training.checkpoints import list_checkpoints
-from drnet_tf.training.telemetry import read_epochs
-from drnet_tf.training.workdir import claimed, load_trained
+from drnet_tf.evaluation.trained import evaluate_trained
+from drnet_tf.runs.checkpoints import list_checkpoints
+from drnet_tf.runs.telemetry import read_epochs
+from drnet_tf.runs.workdir import claimed, load_trained
+from tests.source_tree import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
     "--model=drnet_xs.digits",
     "--dataset=digits",

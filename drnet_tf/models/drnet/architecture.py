@@ -1,0 +1,193 @@
+"""The architecture of a DRNet as data: its configuration and every shape that follows from it.
+
+Model, cost and export all read the shapes from here, so that none of them can disagree.
+Section and equation numbers are those of Cai et al., "Dynamic Routing Networks", WACV 2021.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from drnet_tf.layers.geometry import INPUTS_PER_NODE, STEM_MULTIPLIER, CellGeometry, half
+from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
+
+BRANCHES = ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "skip")
+
+
+STEMS = ("cifar", "imagenet")
+
+
+ROUTERS = ("routernet", "none")
+
+
+_LEAST = {
+    "image_size": 8,
+    "classes": 2,
+    "cells": 1,
+    "channels": 2,
+    "nodes": 1,
+    "connection_seed": 0,
+}
+
+
+_CHOICES = {"stem": STEMS, "router": ROUTERS, "recalibration": RECALIBRATIONS}
+
+
+@dataclasses.dataclass(frozen=True)
+class DRNetConfig:
+    """Everything that defines a DRNet.
+
+    Args:
+        image_size: height and width of the input in pixels.
+        classes: number of classes.
+        cells: number of cells, the paper's L.
+        channels: channels C of the first cell; each reduction cell doubles them.
+        nodes: intermediate nodes of a cell, the paper's N.
+        branches: names in `drnet_tf.layers.branches.BRANCHES`, in order of selection ties.
+        stem: "cifar" (one 3x3 convolution) or "imagenet" (three strided ones).
+        router: "routernet", or "none" for the ablation with uniform weights.
+        recalibration: "gumbel_softmax", or the ablations "softmax" (no noise) and "none".
+        mean, deviation: of each colour channel on the 0..255 scale; the model normalizes by them.
+        node_inputs: for each node the two indices it reads, 0 and 1 being the cell's inputs and
+            n + 2 its node n. Drawn from `connection_seed` where not given, and stored from then on.
+        connection_seed: of the draw of `node_inputs`.
+
+    Raises:
+        ValueError: a field has no meaning; the message names the field and what is allowed.
+    """
+
+    image_size: int
+    classes: int
+    cells: int = 5
+    channels: int = 15
+    nodes: int = 4
+    branches: tuple[str, ...] = BRANCHES
+    stem: str = "cifar"
+    router: str = "routernet"
+    recalibration: str = "gumbel_softmax"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    node_inputs: tuple[tuple[int, int], ...] = ()
+    connection_seed: int = 0
+
+    def __post_init__(self):
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            _require(
+                isinstance(value, int | np.integer) and value >= least,
+                f"{name} must be a whole number of at least {least}, not {value!r}",
+            )
+        _require(
+            not isinstance(self.branches, str)
+            and 0 < len(set(self.branches)) == len(tuple(self.branches)),
+            f"branches must be a list of different names, not {self.branches!r}",
+        )
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        for name in ("mean", "deviation"):
+            value = getattr(self, name)
+            _require(
+                len(value) == 3 and bool(np.all(np.isfinite(value))),
+                f"{name} must be three finite numbers, not {value!r}",
+            )
+        _require(min(self.deviation) > 0, f"deviation must be positive, not {self.deviation}")
+        # JSON gives lists back: tuples keep the configuration hashable and comparable.
+        object.__setattr__(self, "branches", tuple(self.branches))
+        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
+        object.__setattr__(self, "deviation", tuple(float(v) for v in self.deviation))
+        _require(
+            all(len(pair) == INPUTS_PER_NODE for pair in self.node_inputs),
+            f"node_inputs must hold pairs of indices, not {self.node_inputs!r}",
+        )
+        inputs = self.node_inputs or draw_node_inputs(self.nodes, self.connection_seed)
+        object.__setattr__(self, "node_inputs", tuple((int(a), int(b)) for a, b in inputs))
+        _require(
+            len(self.node_inputs) == self.nodes
+            and all(
+                0 <= index < node + INPUTS_PER_NODE
+                for node, pair in enumerate(self.node_inputs)
+                for index in pair
+            ),
+            f"node_inputs must hold {self.nodes} pairs of earlier indices, or be () to be drawn, "
+            f"not {self.node_inputs}",
+        )
+
+    @property
+    def connections(self) -> int:
+        """Connections of one cell: two for each node."""
+        return self.nodes * INPUTS_PER_NODE
+
+    @functools.cached_property
+    def cell_geometry(self) -> tuple[CellGeometry, ...]:
+        return tuple(_cell_geometry(self))
+
+    @property
+    def auxiliary_cell(self) -> int:
+        """The cell whose output feeds the auxiliary head (Sec. 4.1): the second reduction cell."""
+        return 2 * self.cells // 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration in the types that JSON has."""
+        values = dataclasses.asdict(self)
+        values["node_inputs"] = [list(pair) for pair in self.node_inputs]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DRNetConfig:
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        _require(not unknown, f"unknown fields of a DRNet configuration: {', '.join(unknown)}")
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**fields)
+
+
+def stem_shapes(config: DRNetConfig) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(channels, height) of the two feature maps that the first cell reads."""
+    if config.stem == "cifar":
+        shape = (STEM_MULTIPLIER * config.channels, config.image_size)
+        return shape, shape
+    quarter = half(half(config.image_size))
+    return (config.channels, quarter), (config.channels, half(quarter))
+
+
+def output_channels(config: DRNetConfig) -> int:
+    """Channels of the last cell's output, which the classifier reads."""
+    return config.nodes * config.cell_geometry[-1].channels
+
+
+def draw_node_inputs(nodes: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """Node i reads its predecessor and, at random, one of the cell's two inputs (Sec. 3.1)."""
+    generator = np.random.default_rng(seed)
+    later = tuple((node + 1, int(generator.integers(2))) for node in range(1, nodes))
+    return ((1, 0), *later)
+
+
+def _cell_geometry(config: DRNetConfig):
+    channels = config.channels
+    previous = list(stem_shapes(config))
+    for cell in range(config.cells):
+        reduction = cell in (config.cells // 3, 2 * config.cells // 3)
+        channels *= 2 if reduction else 1
+        size = previous[1][1]
+        output_size = half(size) if reduction else size
+        yield CellGeometry(
+            channels=channels,
+            input_channels=(previous[0][0], previous[1][0]),
+            input_sizes=(previous[0][1], previous[1][1]),
+            size=size,
+            output_size=output_size,
+            reduction=reduction,
+        )
+        previous = [previous[1], (config.nodes * channels, output_size)]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

@@ -1,0 +1,170 @@
+"""What a run leaves for those who watch it: a CSV row an epoch, TensorBoard scalars and images."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from drnet_tf.errors import UserError
+from drnet_tf.writing import write_text
+
+CSV_FILE = "metrics.csv"
+
+
+#: T at which the selection is watched during training: that of the paper's results.
+WATCHED_THRESHOLD = 0.8
+
+
+#: The column of metrics.csv with an image's mean multiply-accumulates at it.
+MACS_COLUMN = f"macs_at_{WATCHED_THRESHOLD}"
+
+
+_WHOLE = ("epoch", "step", "steps")  # columns of whole numbers
+
+
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+PIXELS = 12  # of the side of a value in an image
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """What was seen of a model at the end of an epoch.
+
+    Args:
+        scalars: numbers by name.
+        images: heat maps by name, float [rows, columns] in 0..1.
+    """
+
+    scalars: dict[str, float]
+    images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+class Report:
+    """All that a run leaves for its watchers, or nothing.
+
+    Args:
+        first_epoch: from which on the run goes on.
+        writes: whether this process is the one of the run that writes.
+    """
+
+    def __init__(self, workdir: str, first_epoch: int, writes: bool):
+        self.writes = writes
+        if writes:
+            self.log, self.board = EpochLog(workdir, first_epoch), TensorBoard(workdir)
+
+    def epoch(self, row: dict[str, float | int]) -> None:
+        """Adds the numbers of an epoch, of which `step` is the last step."""
+        if self.writes:
+            self.log.append(row)
+            scalars = {name: row[name] for name in row if name not in ("epoch", "step")}
+            self.board.scalars(scalars, int(row["step"]))
+
+    def add(self, scalars: dict[str, float], step: int) -> None:
+        """Adds numbers to those of the latest epoch, of which `step` is the last step."""
+        if self.writes and scalars:
+            self.log.add(scalars)
+            self.board.scalars(scalars, step)
+
+    def images(self, maps: dict[str, np.ndarray], step: int) -> None:
+        if self.writes:
+            self.board.images(maps, step)
+
+
+class EpochLog:
+    """metrics.csv of a workdir. Rows of epochs that a resumed run does again are replaced."""
+
+    def __init__(self, workdir: str, first_epoch: int):
+        self.path = pathlib.Path(workdir, CSV_FILE)
+        self.rows = [row for row in read_epochs(workdir) if int(row["epoch"]) < first_epoch]
+
+    def append(self, row: dict[str, float | int]) -> None:
+        self.rows.append({})
+        self.add(row)
+
+    def add(self, values: dict[str, float | int]) -> None:
+        """Adds columns to the latest row."""
+        self.rows[-1] |= {name: _number(value) for name, value in values.items()}
+        text = io.StringIO()
+        # Not every row has every column: some things are not looked at after every epoch.
+        columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
+        writer = csv.DictWriter(text, columns, restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+
+def _number(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[str, str]]:
+    """The rows of metrics.csv, none where there is no such file.
+
+    Args:
+        needed: columns that every row must have; in the others a field may be empty.
+
+    Raises:
+        UserError: a row lacks one of them, or the file is damaged.
+    """
+    path = pathlib.Path(workdir, CSV_FILE)
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            for name in dict.fromkeys((*needed, *row)):
+                if row[name] or name in needed:
+                    (int if name in _WHOLE else float)(row[name])
+    except KeyError as error:
+        raise UserError(
+            f"{path} has no column {error}: it is damaged or of an earlier version"
+        ) from error
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): move it away, and a run that goes on begins a new one"
+        ) from error
+    return rows
+
+
+class TensorBoard:
+    """What TensorBoard shows; nothing where TensorFlow, which writes it, is missing."""
+
+    def __init__(self, workdir: str):
+        self.writer = None
+        if importlib.util.find_spec("tensorflow"):
+            import tensorflow as tf
+
+            self.tf = tf
+            folder = pathlib.Path(workdir, TENSORBOARD_FOLDER)
+            self.writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        if self.writer is None:
+            return
+        with self.writer.as_default():
+            for name, value in values.items():
+                self.tf.summary.scalar(name, value, step=step)
+        self.writer.flush()
+
+    def images(self, maps: dict[str, np.ndarray], step: int) -> None:
+        if self.writer is None:
+            return
+        with self.writer.as_default():
+            for name, values in maps.items():
+                pixels = enlarged(values)[None, :, :, None]
+                self.tf.summary.image(name, pixels, step=step)
+        self.writer.flush()
+
+
+def enlarged(values: np.ndarray) -> np.ndarray:
+    """A heat map with a square of pixels for each value."""
+    return np.kron(values, np.ones((PIXELS, PIXELS))).astype("float32")

@@ -1,0 +1,1 @@
+"""Training on JAX: the step and the devices."""

@@ -1,0 +1,1 @@
+"""Training on TensorFlow: the step and the devices."""

@@ -1,0 +1,147 @@
+"""What loading an exported model takes: time, memory and the size of its file.
+
+Measured in fresh processes that import numpy and LiteRT only (load_probe.py), one after the other,
+as TensorFlow in the same process would blur it. The files are in the page cache, as that of an app
+which was used before. Memory is how much the peak of the resident set grows from before loading
+to after classifying all images: the file, packed weights, tensors, and the parts of LiteRT that
+running touches, which are the same for all models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rich.table
+
+from export.folder import names
+from export.folder.export import default_threshold
+from export.tflite.programs import run_program
+
+PROBE = pathlib.Path(__file__).with_name("load_probe.py")
+
+
+PROCESSES = 5
+
+
+ROUTED, DENSE = "routed", "dense"
+
+
+#: T at which all branches run.
+ALL_BRANCHES = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Footprint:
+    """What loading a .tflite file and classifying images takes; medians over processes.
+
+    Args:
+        graph: "routed", or "dense" for the graph that runs all branches.
+        threshold: T.
+        images: how many were classified.
+        processes: how many there were.
+        file_bytes: size of the file.
+        construct_ms: to make the interpreter.
+        allocate_ms: to allocate its tensors, which also packs the weights.
+        first_ms: of the first invocation.
+        memory_bytes: growth of the peak of the resident set.
+    """
+
+    graph: str
+    threshold: float
+    images: int
+    processes: int
+    file_bytes: int
+    construct_ms: float
+    allocate_ms: float
+    first_ms: float
+    memory_bytes: int
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def measure_footprints(
+    export_dir: pathlib.Path | str,
+    dense_model: bytes,
+    images: np.ndarray,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    processes: int = PROCESSES,
+) -> list[Footprint]:
+    """Measures an export at its default threshold and with all branches, and its dense graph.
+
+    Args:
+        dense_model: a .tflite file that runs all branches.
+        images: float32 [images, image_size, image_size, 3] in 0..255.
+        progress: called with the steps done, their number, and what is being done.
+        processes: how often each is measured.
+
+    Raises:
+        UserError: the folder is no export, or a file cannot be loaded.
+    """
+    default = default_threshold(export_dir)
+    model = pathlib.Path(export_dir, names.TFLITE_FILE)
+    with tempfile.TemporaryDirectory() as folder:
+        dense, pixels = pathlib.Path(folder, "dense.tflite"), pathlib.Path(folder, "images.npy")
+        dense.write_bytes(dense_model)
+        np.save(pixels, np.asarray(images, np.float32))
+        # The dense graph does the same work at every threshold.
+        cases = [(ROUTED, model, default), (ROUTED, model, ALL_BRANCHES)]
+        cases.append((DENSE, dense, ALL_BRANCHES))
+        probes: list[list[dict]] = [[] for _ in cases]
+        for turn in range(processes):
+            for (_, path, threshold), found in zip(cases, probes, strict=True):
+                found.append(_probe(path, pixels, threshold))
+            progress(turn + 1, processes, "loading")
+    return [
+        Footprint(
+            graph=graph,
+            threshold=float(threshold),
+            images=len(images),
+            processes=processes,
+            file_bytes=model.stat().st_size if graph == ROUTED else len(dense_model),
+            construct_ms=_median(found, "construct_ms"),
+            allocate_ms=_median(found, "allocate_ms"),
+            first_ms=_median(found, "first_ms"),
+            memory_bytes=int(_median(found, "memory_bytes")),
+        )
+        for (graph, _, threshold), found in zip(cases, probes, strict=True)
+    ]
+
+
+def _probe(model: pathlib.Path, images: pathlib.Path, threshold: float) -> dict:
+    # -P: without the folder of the program, whose inspect.py would hide that of Python.
+    command = [sys.executable, "-P", str(PROBE), str(model), str(images), str(threshold)]
+    return json.loads(run_program(command))
+
+
+def _median(probes: Sequence[dict], name: str) -> float:
+    return float(np.median([probe[name] for probe in probes]))
+
+
+def footprint_table(footprints: Sequence[Footprint]) -> rich.table.Table:
+    """A line for each graph and threshold."""
+    table = rich.table.Table(
+        title=f"loading, median of {footprints[0].processes} fresh processes; memory: growth of "
+        f"the peak until {footprints[0].images} images are classified",
+        title_justify="left",
+    )
+    table.add_column("graph", no_wrap=True)
+    for name in ("T", "file kB", "construct ms", "allocate ms", "first run ms", "memory MB"):
+        table.add_column(name, justify="right")
+    for footprint in footprints:
+        table.add_row(
+            footprint.graph,
+            "any" if footprint.graph == DENSE else f"{footprint.threshold:g}",
+            f"{footprint.file_bytes / 1e3:.0f}",
+            f"{footprint.construct_ms:.1f}",
+            f"{footprint.allocate_ms:.1f}",
+            f"{footprint.first_ms:.1f}",
+            f"{footprint.memory_bytes / 1e6:.1f}",
+        )
+    return table

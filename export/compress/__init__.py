@@ -1,0 +1,1 @@
+"""Prunes or clusters a trained model."""

@@ -1,0 +1,113 @@
+"""What compression did to a run: zeros and values of its kernels, accuracy, cost, sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+from typing import Any
+
+import numpy as np
+import rich.table
+
+from drnet_tf.evaluation.trained import evaluate_trained
+from drnet_tf.runs.workdir import Trained
+from export.compress.twin_process import PRUNE
+from export.folder.names import TFLITE_FILE
+from export.graphs.drnet.folding import read_weights
+from export.graphs.drnet.named_parts import is_compressed, map_weights
+from export.graphs.drnet.network import Network
+from export.graphs.plan import routed
+from export.tflite.converter import to_tflite
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A compressed kernel: how many weights it has, zeros among them, and different values."""
+
+    name: str
+    weights: int
+    zeros: int
+    values: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A run in numbers.
+
+    Args:
+        accuracy_all: share of the test images that are right where all branches run.
+        accuracy, macs: at the threshold; multiply-accumulates of an image, the mean.
+        tflite_bytes, zipped_bytes: size of its routed float32 .tflite, and of that file zipped.
+    """
+
+    accuracy_all: float
+    accuracy: float
+    macs: float
+    tflite_bytes: int
+    zipped_bytes: int
+
+
+def compressed_kernels(network: Network) -> list[Kernel]:
+    """The kernels of a network that are compressed, or would be."""
+    kernels = []
+
+    def read(name: str, weights: Any) -> Any:
+        if is_compressed(name):
+            kernel = weights.kernel
+            zeros, values = int((kernel == 0).sum()), len(np.unique(kernel))
+            kernels.append(Kernel(name, kernel.size, zeros, values))
+        return weights
+
+    map_weights(network, read)
+    return kernels
+
+
+def measure(trained: Trained, threshold: float, data_dir: str | None) -> Measured:
+    """Evaluates a run on its test images and exports it into memory."""
+    everything, some = evaluate_trained(trained, [1.0, threshold], data_dir)
+    model = to_tflite(read_weights(trained.model), routed(trained.model.config))
+    return Measured(
+        everything.accuracy, some.accuracy, some.macs.mean, len(model), zipped_size(model)
+    )
+
+
+def zipped_size(content: bytes) -> int:
+    """Size in bytes of a zip archive, by deflate, with one file of that content."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+        file.writestr(TFLITE_FILE, content)
+    return len(archive.getvalue())
+
+
+def comparison(before: Measured, after: Measured, threshold: float, title: str) -> rich.table.Table:
+    """Both runs beside each other, for the terminal."""
+    table = rich.table.Table(title=title, title_justify="left")
+    for name in ("", "before", "after", "after / before"):
+        table.add_column(name, justify="right" if name else "left")
+    rows: tuple[tuple[str, str, float, str], ...] = (
+        ("accuracy %, all branches", "accuracy_all", 100, ".2f"),
+        (f"accuracy %, T={threshold:g}", "accuracy", 100, ".2f"),
+        (f"MACs M, T={threshold:g}", "macs", 1e-6, ".2f"),
+        (f"{TFLITE_FILE} kB", "tflite_bytes", 1e-3, ".0f"),
+        ("the same zipped kB", "zipped_bytes", 1e-3, ".0f"),
+    )
+    for text, name, factor, form in rows:
+        old, new = getattr(before, name), getattr(after, name)
+        ratio = f"{new / old:.2f}" if old else ""
+        table.add_row(text, f"{old * factor:{form}}", f"{new * factor:{form}}", ratio)
+    return table
+
+
+def kernel_line(kernels: list[Kernel], method: str) -> str:
+    """What became of the kernels, in a sentence."""
+    weights = sum(kernel.weights for kernel in kernels)
+    text = f"{weights:,} weights in {len(kernels)} kernels are compressed: "
+    if method == PRUNE:
+        worst = min(kernels, key=lambda kernel: kernel.zeros / kernel.weights)
+        total = sum(kernel.zeros for kernel in kernels) / weights
+        share = worst.zeros / worst.weights
+        return f"{text}{100 * total:.2f}% are zero, at least {100 * share:.2f}% ({worst.name})"
+    worst = max(kernels, key=lambda kernel: kernel.values)
+    mean = sum(kernel.values for kernel in kernels) / len(kernels)
+    return f"{text}{mean:.1f} values in one on average, at most {worst.values} ({worst.name})"

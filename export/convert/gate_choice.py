@@ -1,0 +1,149 @@
+"""Chooses from measured times which branches of a network sit in an IF.
+
+An IF has a price whether its branch runs or not: LiteRT prepares the subgraph anew each time, and
+passes the sum on where the branch is skipped. It pays where images select the branch seldom enough:
+
+    p * taken + (1 - p) * skipped < always
+
+where p is the share of images that select it, and the three are measured on this machine, once for
+each kind of branch and shape. Connections that read one node share its pools while these always
+run; they are gated together or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import rich.table
+
+from drnet_tf.layers.branches import Pool, Skip, find_branch
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from export.graphs.drnet.network import Network
+from export.graphs.drnet.single_branch import (
+    Geometry,
+    Place,
+    always,
+    first_places,
+    geometries,
+    in_an_if,
+    next_to_nothing,
+)
+from export.graphs.drnet.vector_lanes import fill_vector_lanes
+from export.graphs.plan import Structure
+from export.tflite.timing import TimedGraph, take_turns
+
+CONVOLUTIONS, AUTO = "convolutions", "auto"
+
+
+STRUCTURES = (CONVOLUTIONS, AUTO)
+
+
+@dataclasses.dataclass(frozen=True)
+class GateTimes:
+    """Microseconds that a branch adds to a graph.
+
+    Args:
+        always: without an IF.
+        taken: in an IF, selected.
+        skipped: in an IF, not selected.
+    """
+
+    always: float
+    taken: float
+    skipped: float
+
+    def expected(self, share: float) -> float:
+        """In an IF, where that share of images selects it."""
+        return share * self.taken + (1 - share) * self.skipped
+
+
+def measure_gates(
+    network: Network,
+    seconds: float = 20.0,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> dict[Geometry, GateTimes]:
+    """Times every kind of branch of a network at every shape, with and without an IF.
+
+    Args:
+        seconds: how long to time, conversions apart.
+        progress: called with the steps done, their number, and what is being done.
+    """
+    padded = fill_vector_lanes(network)
+    nothing = TimedGraph(next_to_nothing())
+    places = first_places(network.config)
+    graphs: dict[Geometry, list[TimedGraph]] = {}
+    for done, (geometry, place) in enumerate(places.items()):
+        progress(done, len(places), "converting")
+        gate = in_an_if(padded, place)
+        graphs[geometry] = [
+            TimedGraph(always(padded, place)),
+            TimedGraph(gate, taken=True),
+            TimedGraph(gate, taken=False),
+        ]
+    take_turns([nothing, *(g for three in graphs.values() for g in three)], seconds, progress)
+    return {
+        geometry: GateTimes(*(max(0.0, g.microseconds - nothing.microseconds) for g in three))
+        for geometry, three in graphs.items()
+    }
+
+
+def choose_structure(
+    config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.ndarray
+) -> Structure:
+    """The structure of least expected time.
+
+    Args:
+        times: of every geometry of the network.
+        use: [cells, connections, branches], the share of images that select each branch.
+    """
+    gates = np.zeros(use.shape, bool)
+    for places in _decided_together(config):
+        shares = [float(use[place]) for place in places]
+        costs = [times[geometries(config)[i][j][k]] for i, j, k in places]
+        gated = sum(cost.expected(share) for cost, share in zip(costs, shares, strict=True))
+        weighting = sum(_weighting(config, times, place) for place in places[1:])
+        if gated < costs[0].always + weighting:
+            for place in places:
+                gates[place] = True
+    return Structure(gates=gates)
+
+
+def gate_table(times: dict[Geometry, GateTimes]) -> rich.table.Table:
+    """A line for each kind of branch at each shape."""
+    table = rich.table.Table(
+        title="microseconds of a branch: always run, in an IF and taken, skipped",
+        title_justify="left",
+    )
+    for name in ("branch", "channels", "stride", "height", "always", "taken", "skipped"):
+        table.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
+    for geometry, cost in times.items():
+        microseconds = (cost.always, cost.taken, cost.skipped)
+        table.add_row(*map(str, geometry), *(f"{value:.1f}" for value in microseconds))
+    return table
+
+
+def _decided_together(config: DRNetConfig) -> list[list[Place]]:
+    """Places of branches: those of a pool of one node together, every other one alone."""
+    groups: dict[tuple, list[Place]] = defaultdict(list)
+    sources = [source for pair in config.node_inputs for source in pair]
+    for cell in range(config.cells):
+        for connection, source in enumerate(sources):
+            for branch, name in enumerate(config.branches):
+                pool = isinstance(find_branch(name), Pool)
+                key = (cell, branch, "node", source) if pool else (cell, branch, "of", connection)
+                groups[key].append((cell, connection, branch))
+    return list(groups.values())
+
+
+def _weighting(config: DRNetConfig, times: dict[Geometry, GateTimes], place: Place) -> float:
+    """What a further reader of a shared pool adds: a weight and an addition, as a skip does."""
+    cell, connection, branch = place
+    name, channels, stride, size = geometries(config)[cell][connection][branch]
+    for other in config.branches:
+        if isinstance(find_branch(other), Skip) and stride == 1:
+            return times[other, channels, stride, size].always
+    # No skip to compare with. A pool is most of its own cost.
+    return times[name, channels, stride, size].always / 4

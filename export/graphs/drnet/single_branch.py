@@ -1,0 +1,97 @@
+"""Graphs of single branches, and how long they take on this machine.
+
+LiteRT, one thread, one image, CPU time. Each graph holds what a branch adds to its node: its ReLU,
+the branch, its weight and the addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from drnet_tf.layers.branches import output_size
+from drnet_tf.models.drnet.architecture import DRNetConfig
+from export.graphs.drnet.forward import branch_alone
+from export.graphs.drnet.network import Network
+
+#: Name of the branch, channels, stride, height of its input.
+Geometry = tuple[str, int, int, int]
+
+
+#: Indices of a cell, a connection and a branch.
+Place = tuple[int, int, int]
+
+
+def geometries(config: DRNetConfig) -> list[list[list[Geometry]]]:
+    """The geometry of every branch, [cells][connections][branches]."""
+    return [
+        [
+            [
+                (
+                    name,
+                    cell.channels,
+                    cell.stride(source),
+                    cell.size if source < 2 else cell.output_size,
+                )
+                for name in config.branches
+            ]
+            for pair in config.node_inputs
+            for source in pair
+        ]
+        for cell in config.cell_geometry
+    ]
+
+
+def first_places(config: DRNetConfig) -> dict[Geometry, Place]:
+    """Every geometry of a network, once, with a place where it occurs."""
+    places: dict[Geometry, Place] = {}
+    for i, cell in enumerate(geometries(config)):
+        for j, connection in enumerate(cell):
+            for k, geometry in enumerate(connection):
+                places.setdefault(geometry, (i, j, k))
+    return places
+
+
+def next_to_nothing() -> bytes:
+    """A graph of a single addition, whose time is that of an invocation as such."""
+    return _convert(lambda x: x + 1.0, [tf.TensorSpec((1, 1, 1, 1))])
+
+
+def always(network: Network, place: Place) -> bytes:
+    """A graph that adds a branch, times its weight, to a node."""
+    return _convert(
+        lambda x, weight, total: total + branch_alone(network, *place, x) * weight,
+        _inputs(network, place),
+    )
+
+
+def in_an_if(network: Network, place: Place) -> bytes:
+    """A graph that adds a branch, times its weight, to a node where its input `selected` says."""
+
+    def call(x, weight, total, selected):
+        return tf.cond(
+            tf.reshape(selected, []),
+            lambda: total + branch_alone(network, *place, x) * weight,
+            lambda: tf.identity(total),
+        )
+
+    return _convert(call, [*_inputs(network, place), tf.TensorSpec((1,), tf.bool)])
+
+
+def _inputs(network: Network, place: Place) -> list[tf.TensorSpec]:
+    cell, connection, _ = place
+    geometry = network.cells[cell].geometry
+    source = [source for pair in network.config.node_inputs for source in pair][connection]
+    size = geometry.size if source < 2 else geometry.output_size
+    height = output_size(size, geometry.stride(source))
+    channels = geometry.channels
+    shapes = [(1, size, size, channels), (1, 1, 1, 1), (1, height, height, channels)]
+    return [tf.TensorSpec(shape) for shape in shapes]
+
+
+def _convert(function: Callable[..., tf.Tensor], signature: list[tf.TensorSpec]) -> bytes:
+    module = tf.Module()
+    traced = tf.function(function, autograph=False, input_signature=signature)
+    module.call = traced.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([module.call], module).convert()

@@ -1,0 +1,1 @@
+"""Adds smaller .tflite files to an export."""

@@ -1,0 +1,95 @@
+"""The range of each tensor of a .tflite file on images, also of those inside of IF branches.
+
+The calibrator of ai-edge-quantizer reads the main graph only and fails on the tensors of branches.
+Here an interpreter keeps all tensors, and their values are read from every subgraph after every
+invocation.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from export.tflite.runner import TFLiteRunner
+
+ALL_BRANCHES = 1.0
+
+
+#: T >= 1 runs all branches; the others are what a model is used with.
+THRESHOLDS = (ALL_BRANCHES, 0.8, 0.5)
+
+
+Ranges = dict[str, dict[str, np.ndarray]]
+
+
+def tensor_ranges(
+    model: bytes,
+    images: np.ndarray,
+    thresholds: Sequence[float] = THRESHOLDS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Ranges:
+    """The smallest and the largest value that each float32 tensor takes.
+
+    Args:
+        model: content of a .tflite file of this package.
+        images: float32 [images, image_size, image_size, 3] in 0..255, as trained on.
+        thresholds: values of T. All branches are run on every image besides, so that none is
+            without a range.
+        progress: called with the number of invocations done and of all.
+
+    Returns:
+        For each name "min" and "max", float32 arrays of the tensor's rank with one element.
+    """
+    thresholds = list(dict.fromkeys([ALL_BRANCHES, *thresholds]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that keeping all tensors takes memory
+        interpreter = Interpreter(
+            model_content=model,
+            # Without delegates: what they compute at one go has no values in between.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+    runner = TFLiteRunner(interpreter)
+    tensors = list(_float_tensors(model))
+    lowest: dict[str, np.ndarray] = {}
+    highest: dict[str, np.ndarray] = {}
+    done, total = 0, len(images) * len(thresholds)
+    # Threshold by threshold: all branches run first, so that later every tensor of a branch that
+    # is skipped holds the values of an earlier image, and none has never been written.
+    for threshold in thresholds:
+        runner.set_threshold(threshold)
+        for image in images:
+            runner.set_image(image)
+            runner.invoke()
+            for subgraph, index, name in tensors:
+                try:
+                    value = interpreter.get_tensor(index, subgraph)
+                except ValueError:
+                    continue  # of a subgraph that has not run yet: nothing is skipped so far
+                if value.size:
+                    one = (1,) * value.ndim
+                    low, high = value.min().reshape(one), value.max().reshape(one)
+                    lowest[name] = np.minimum(lowest.get(name, low), low)
+                    highest[name] = np.maximum(highest.get(name, high), high)
+            done += 1
+            progress(done, total)
+    return {name: {"min": lowest[name], "max": highest[name]} for name in lowest}
+
+
+def _float_tensors(model: bytes) -> Iterator[tuple[int, int, str]]:
+    """Subgraph, index and name of each tensor that an operator computes or that is an input."""
+    root = schema.Model.GetRootAsModel(model, 0)
+    for i in range(root.SubgraphsLength()):
+        subgraph = root.Subgraphs(i)
+        computed = {subgraph.Inputs(j) for j in range(subgraph.InputsLength())}
+        for j in range(subgraph.OperatorsLength()):
+            operator = subgraph.Operators(j)
+            computed.update(operator.Outputs(k) for k in range(operator.OutputsLength()))
+        for index in sorted(computed):
+            tensor = subgraph.Tensors(index)
+            if tensor.Type() == schema.TensorType.FLOAT32:
+                yield i, index, tensor.Name().decode()

@@ -1,0 +1,1 @@
+"""The SavedModel of an export, for TF Serving."""

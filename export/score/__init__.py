@@ -1,0 +1,1 @@
+"""Classifies many images with an export."""

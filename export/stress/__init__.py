@@ -1,0 +1,1 @@
+"""Runs an export on random inputs, and very often."""

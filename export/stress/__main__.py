@@ -1,0 +1,88 @@
+"""Runs every .tflite file of an export on random inputs, and very often.
+
+    python -m export.stress --export_dir=exported/digits
+
+Images of noise, of one value, huge, and with NaN and infinity in them; thresholds of any value, NaN
+and infinity too. Whatever comes in, the process goes on and every connection selects a branch; an
+image in 0..255 gets finite probabilities that sum to 1. Then the memory must stay flat over many
+invocations. The command ends with exit status 1 where one of this fails.
+
+Each file runs in a process of its own, see export/stress/process.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import rich.console
+import rich.table
+from absl import flags
+
+from drnet_tf import command_line
+from drnet_tf.errors import UserError
+from drnet_tf.progress import ProgressBar
+from export.stress.endurance import StressResult, allowed_growth, stress
+from export.stress.process import BEYOND, NOT_FINITE
+
+SUMMARY = (
+    "all inputs select a branch of each connection, images in 0..255 get probabilities that sum to "
+    "1, memory is flat"
+)
+
+
+def result_table(results: Sequence[StressResult]) -> rich.table.Table:
+    """The results with a line for each file."""
+    first = results[0]
+    table = rich.table.Table(
+        title=f"{first.inputs:,} random inputs, {first.invocations:,} invocations; "
+        "NaN: no finite answer",
+        title_justify="left",
+    )
+    table.add_column("file", no_wrap=True)
+    for name in (
+        *("failed", f"NaN where\n{BEYOND}", f"NaN where\n{NOT_FINITE}"),
+        *("memory\nMB", "growth\nkB", "bound\nkB"),
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            result.file,
+            str(result.failed),
+            *(
+                f"{result.unanswered[kind]} of {result.images[kind]}"
+                for kind in (BEYOND, NOT_FINITE)
+            ),
+            f"{result.memory / 1e6:.1f}",
+            f"{result.growth / 1e3:.0f}",
+            f"{allowed_growth(result.invocations) / 1e3:.0f}",
+        )
+    return table
+
+
+def define_flags() -> None:
+    """Defines the flags of this command; not on import, so that others can use its functions."""
+    flags.DEFINE_string("export_dir", None, "Folder of an export.")
+    flags.DEFINE_integer("inputs", 10_000, "Random inputs for each file.", lower_bound=1)
+    flags.DEFINE_integer(
+        "invocations", 100_000, "Invocations for each file, over which memory is measured.", 1
+    )
+    flags.DEFINE_integer("seed", 0, "Of the inputs.", lower_bound=0)
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.export_dir:
+        raise UserError("needed is --export_dir, an export")
+    with ProgressBar("stress") as bar:
+        results = stress(
+            values.export_dir, values.inputs, values.invocations, values.seed, bar.update
+        )
+    rich.console.Console().print(result_table(results))
+    if faults := [fault for result in results for fault in result.faults]:
+        raise UserError("; ".join(faults))
+    rich.console.Console().print(SUMMARY, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command_line.run(main)

@@ -1,0 +1,113 @@
+"""Runs every .tflite file of an export on random inputs, and very often."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from export.folder import names
+from export.folder.export import check_files, read_description, tflite_files
+from export.tflite.child_process import run_child
+
+_PROCESS = "export.stress.process"
+
+
+#: Of memory that may be gained: half of the least that the C library gives for an allocation, 32
+#: bytes on 64 bits. Whatever loses a block in each invocation gains twice as much.
+BYTES_AN_INVOCATION = 16
+
+
+#: What an allocator may gain once, by breaking up its memory differently.
+LEAST_BYTES = 256 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class StressResult:
+    """What one file did.
+
+    Args:
+        file: its quantization, or "static".
+        inputs: how many random inputs it ran on.
+        invocations: how often it ran after that.
+        failed: inputs whose answer is wrong.
+        failures: the first of them, in words.
+        images: random inputs by kind, see export/stress/process.py.
+        unanswered: those of them that got no finite probabilities.
+        memory: bytes resident after the warm-up.
+        growth: how many more at the end.
+    """
+
+    file: str
+    inputs: int
+    invocations: int
+    failed: int
+    failures: tuple[str, ...]
+    images: dict[str, int]
+    unanswered: dict[str, int]
+    memory: int
+    growth: int
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, in words."""
+        found = []
+        if self.failed:
+            found.append(f"{self.failed} of {self.inputs} inputs failed: {self.failures[0]}")
+        allowed = allowed_growth(self.invocations)
+        if self.growth > allowed:
+            found.append(
+                f"memory grew by {self.growth:,} bytes in {self.invocations:,} invocations, more "
+                f"than {allowed:,}"
+            )
+        return [f"{self.file}: {text}" for text in found]
+
+
+def allowed_growth(invocations: int) -> int:
+    """Bytes by which memory may grow: so few that a leak in every invocation shows."""
+    return max(LEAST_BYTES, BYTES_AN_INVOCATION * invocations)
+
+
+def stress(
+    export_dir: Path | str,
+    inputs: int = 10_000,
+    invocations: int = 100_000,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> list[StressResult]:
+    """Runs all .tflite files of an export.
+
+    Args:
+        inputs: random inputs for each file.
+        invocations: for each file, on a few images again and again, over which memory is measured.
+        seed: of the inputs.
+        progress: called with the runs done, their number, and the kind of the file.
+
+    Returns:
+        A result for each file.
+
+    Raises:
+        UserError: the folder is no export, its files have changed, or a file ended its process.
+    """
+    check_files(export_dir)
+    files = tflite_files(export_dir)
+    if names.STATIC_FILE in read_description(export_dir)["files"]:
+        files["static"] = Path(export_dir, names.STATIC_FILE)
+    each = inputs + invocations
+    results = []
+    for i, (kind, path) in enumerate(files.items()):
+
+        def report(done: int, before: int = i * each, kind: str = kind) -> None:
+            progress(before + done, len(files) * each, kind)
+
+        settings = {
+            "file": str(path.resolve()),
+            "inputs": inputs,
+            "invocations": invocations,
+            "seed": seed,
+        }
+        values = run_child(_PROCESS, settings, report)
+        report(each)
+        values["failures"] = tuple(values["failures"])
+        results.append(StressResult(kind, inputs, invocations, **values))
+    return results

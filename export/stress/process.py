@@ -1,0 +1,254 @@
+"""Runs one .tflite file on random inputs and many times over, in a process of its own.
+
+    python -m export.stress.process '{"file": "model.tflite", "inputs": 10, ...}'
+
+export/stress/endurance.py starts it, and export/tflite/child_process.py says what it prints. The
+process imports numpy and LiteRT only, so that a crash ends nothing else and its memory is the
+model's. Whoever has a failing input's number can make it again with `make_input`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+SIGNATURE = "serving_default"
+
+
+PIXELS, BEYOND, NOT_FINITE = "0..255", "beyond 0..255", "NaN or inf"
+
+
+KINDS = (PIXELS, BEYOND, NOT_FINITE)
+
+
+#: Largest absolute pixel of an image beyond 0..255; float32 ends at 3.4e38.
+LARGEST = 1e30
+
+
+_THRESHOLDS = (
+    *(0.0, -0.0, 1.0, -1.0, 2.0, 0.99999994, 1e-45, 3.4e38, -3.4e38),
+    *(float("nan"), float("inf"), float("-inf")),
+)
+
+
+_NOT_FINITE = (float("nan"), float("inf"), float("-inf"))
+
+
+_SUM_TOLERANCE = 1e-5
+
+
+_SHOWN_FAILURES = 3
+
+
+#: Images of the memory measurement, and how often they run before it.
+_REPEATED, _WARM_UP = 32, 10
+
+
+_PROGRESS_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What a model is run on.
+
+    Args:
+        kind: of `KINDS`.
+        image: float32 [1, image_size, image_size, 3].
+        threshold: T.
+    """
+
+    kind: str
+    image: np.ndarray
+    threshold: float
+
+
+def make_input(seed: int, index: int, shape: tuple[int, ...]) -> Input:
+    """The input with a number: every second one in 0..255, the others in turn beyond or not finite.
+
+    Args:
+        shape: of the image, [1, image_size, image_size, 3].
+    """
+    generator = np.random.default_rng((seed, index))
+    kind = (PIXELS, BEYOND, PIXELS, NOT_FINITE)[index % 4]
+    image = _pixels(generator, shape)
+    if kind == BEYOND:
+        image = image / 255 * 10 ** generator.uniform(3, np.log10(LARGEST))
+        image *= generator.choice((-1, 1), shape if generator.random() < 0.5 else ())
+    elif kind == NOT_FINITE:
+        share = generator.choice((0.0, 0.1, 1.0))
+        where = generator.random(shape) < share
+        where.flat[generator.integers(where.size)] = True
+        image[where] = generator.choice(_NOT_FINITE, int(where.sum()))
+    threshold = generator.random() if generator.random() < 0.5 else generator.choice(_THRESHOLDS)
+    return Input(kind, image.astype(np.float32), float(threshold))
+
+
+def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """An image in 0..255: noise, one value, black with one bright pixel, or black and white."""
+    form = generator.integers(4)
+    if form == 0:
+        return generator.uniform(0, 255, shape)
+    if form == 1:
+        return np.full(shape, generator.choice((0.0, 255.0, generator.uniform(0, 255))))
+    if form == 2:
+        image = np.zeros(shape)
+        image.flat[generator.integers(image.size)] = 255
+        return image
+    return 255.0 * generator.integers(0, 2, shape)
+
+
+class Model:
+    """A .tflite file of this package, routed or static."""
+
+    def __init__(self, path: str):
+        self._interpreter = Interpreter(model_path=path, num_threads=1)
+        self._interpreter.allocate_tensors()
+        signature = self._interpreter.get_signature_runner(SIGNATURE)
+        inputs, outputs = signature.get_input_details(), signature.get_output_details()
+        self._inputs = {name: details["index"] for name, details in inputs.items()}
+        self._outputs = {name: details["index"] for name, details in outputs.items()}
+        self.shape = tuple(int(length) for length in inputs["image"]["shape"])
+
+    @property
+    def routed(self) -> bool:
+        return "selected" in self._outputs
+
+    def invoke(self, image: np.ndarray, threshold: float) -> None:
+        self._interpreter.set_tensor(self._inputs["image"], image)
+        if "threshold" in self._inputs:
+            value = np.array([threshold], np.float32)
+            self._interpreter.set_tensor(self._inputs["threshold"], value)
+        self._interpreter.invoke()
+
+    def output(self, name: str) -> np.ndarray:
+        return self._interpreter.get_tensor(self._outputs[name])
+
+
+def faults(
+    given: Input, probabilities: np.ndarray, selected: np.ndarray | None
+) -> tuple[list[str], bool]:
+    """What is wrong with an answer, and whether it is one: finite probabilities.
+
+    Images beyond 0..255 may overflow and get no answer; that is no fault. They, and those with NaN
+    or infinity, still select a branch of each connection.
+
+    Args:
+        probabilities: [1, classes].
+        selected: 0 or 1 [cells, connections, branches]; None of a static file.
+    """
+    found = []
+    finite = bool(np.isfinite(probabilities).all())
+    if given.kind == PIXELS and not finite:
+        found.append("probabilities are not finite")
+    if given.kind != NOT_FINITE and finite:
+        if abs(float(probabilities.sum(dtype=np.float64)) - 1) > _SUM_TOLERANCE:
+            found.append("probabilities do not sum to 1")
+    if selected is not None:
+        counts = selected.sum(axis=-1)
+        if not np.isin(selected, (0, 1)).all() or not (counts >= 1).all():
+            found.append("a connection selects no branch")
+        elif given.kind == PIXELS and given.threshold >= 1 and not selected.all():
+            found.append("T of 1 or more does not select all branches")
+        elif given.kind == PIXELS and not given.threshold > 0 and not (counts == 1).all():
+            found.append("T of 0 or less, or NaN, selects several branches of a connection")
+    return found, finite
+
+
+def run_inputs(
+    model: Model, inputs: int, seed: int, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Runs random inputs.
+
+    Returns:
+        `failed`, how many have a fault; `failures`, the first ones in words; and by kind `images`,
+        how many there were, and `unanswered`, how many of them got no finite probabilities.
+    """
+    images, unanswered = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
+    failures = []
+    for index in range(inputs):
+        given = make_input(seed, index, model.shape)
+        model.invoke(given.image, given.threshold)
+        selected = model.output("selected") if model.routed else None
+        found, finite = faults(given, model.output("probabilities"), selected)
+        images[given.kind] += 1
+        unanswered[given.kind] += not finite
+        failures += [
+            f"input {index} ({given.kind}, T={given.threshold:g}): {fault}" for fault in found[:1]
+        ]
+        progress(index + 1)
+    return {
+        "failed": len(failures),
+        "failures": failures[:_SHOWN_FAILURES],
+        "images": images,
+        "unanswered": unanswered,
+    }
+
+
+def run_repeatedly(
+    model: Model, invocations: int, seed: int, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Runs a few images in 0..255 again and again.
+
+    Returns:
+        `memory` and `growth`: bytes resident after a warm-up, and how many more at the end.
+    """
+    # At T=1, the last, all branches run: after the warm-up, all weights have been read.
+    examples = [
+        (make_input(seed, 2 * i, model.shape).image, i / (_REPEATED - 1)) for i in range(_REPEATED)
+    ]
+
+    def repeat(count: int, report: Callable[[int], None]) -> None:
+        for index in range(count):
+            model.invoke(*examples[index % len(examples)])
+            model.output("probabilities")
+            report(index + 1)
+
+    repeat(_WARM_UP * len(examples), lambda done: None)
+    progress(0)
+    before = resident_bytes()
+    repeat(invocations, progress)
+    return {"memory": before, "growth": resident_bytes() - before}
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in RAM."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Runs both, and prints the progress and the result.
+
+    Args:
+        settings: `file`, `inputs`, `invocations` and `seed`.
+    """
+    total = settings["inputs"] + settings["invocations"]
+    printed = 0.0
+
+    def progress(done: int) -> None:
+        nonlocal printed
+        if (now := time.monotonic()) - printed > _PROGRESS_SECONDS:
+            print(json.dumps({"done": done, "total": total}), flush=True)
+            printed = now
+
+    model = Model(settings["file"])
+    result = run_inputs(model, settings["inputs"], settings["seed"], progress)
+    result |= run_repeatedly(
+        model,
+        settings["invocations"],
+        settings["seed"],
+        lambda done: progress(settings["inputs"] + done),
+    )
+    print(json.dumps({"result": result}), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

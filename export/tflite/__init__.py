@@ -1,0 +1,1 @@
+""".tflite files: made, run, read, timed."""

@@ -1,0 +1,197 @@
+"""What a .tflite file holds: inputs, outputs, operators, weights.
+
+    python -m export.tflite.facts '{"file": "model.tflite"}'
+
+is how export/inspect.py has a file read that it does not know: LiteRT may end the process where a
+file is damaged so that it still looks whole. This module imports LiteRT only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from export.tflite.delegation import delegated_nodes
+from export.tflite.operators import count_operators, not_builtin
+
+_IDENTIFIER = b"TFL3"  # at byte 4 of every file
+
+
+_TYPES = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorFacts:
+    """An input or an output.
+
+    Args:
+        name: in its signature; that of the tensor where there is no signature.
+        shape: -1 where it may vary.
+        type: its name in the TFLite schema, in lower case: "float32".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A way to call the model. The one of a file without signatures has no name.
+
+    Args:
+        inputs, outputs: sorted by name.
+    """
+
+    name: str
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """A .tflite file in numbers.
+
+    Args:
+        signatures: in the order of the file.
+        subgraphs: how many; each IF has two besides the main one, which some IFs share.
+        operators: how often each occurs, over all subgraphs, most frequent first.
+        not_builtin: names of those that a plain LiteRT does not have.
+        delegated: how many of them XNNPACK takes over on this machine; of the subgraphs of which
+            that is known.
+        nodes: operators of these subgraphs.
+        weight_bytes: of all constants.
+        file_bytes: of the file.
+    """
+
+    signatures: tuple[Signature, ...]
+    subgraphs: int
+    operators: dict[str, int]
+    not_builtin: tuple[str, ...]
+    delegated: int
+    nodes: int
+    weight_bytes: int
+    file_bytes: int
+
+    @property
+    def ifs(self) -> int:
+        return self.operators.get("IF", 0)
+
+    @property
+    def delegated_share(self) -> float:
+        return self.delegated / self.nodes if self.nodes else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {
+            "ifs": self.ifs,
+            "delegated_share": round(self.delegated_share, 4),
+        }
+
+
+def model_facts(model: bytes) -> ModelFacts:
+    """Reads a file.
+
+    Raises:
+        ValueError: it is no .tflite file, or a damaged one.
+    """
+    if model[4:8] != _IDENTIFIER:
+        raise ValueError("it is no .tflite file: TFL3 is missing at its head")
+    try:
+        # It follows all offsets of the file, which the reader in Python trusts.
+        Interpreter(model_content=model)
+        return _facts(model)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"it is damaged, LiteRT cannot load it: {error}") from error
+
+
+def _facts(model: bytes) -> ModelFacts:
+    root = schema.Model.GetRootAsModel(model, 0)
+    operators = count_operators(model)
+    subgraphs = [root.Subgraphs(i) for i in range(root.SubgraphsLength())]
+    known = [
+        (count, subgraph.OperatorsLength())
+        for count, subgraph in zip(delegated_nodes(model), subgraphs, strict=True)
+        if count is not None
+    ]
+    return ModelFacts(
+        signatures=_signatures(root, subgraphs),
+        subgraphs=len(subgraphs),
+        operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
+        not_builtin=tuple(not_builtin(operators)),
+        delegated=sum(count for count, _ in known),
+        nodes=sum(nodes for _, nodes in known),
+        weight_bytes=_weight_bytes(root, subgraphs),
+        file_bytes=len(model),
+    )
+
+
+def _weight_bytes(root, subgraphs) -> int:
+    """Bytes of the buffers of tensors, each once; the other buffers are metadata."""
+    numbers = {
+        subgraph.Tensors(i).Buffer()
+        for subgraph in subgraphs
+        for i in range(subgraph.TensorsLength())
+    }
+    buffers = [root.Buffers(i) for i in numbers]
+    # In a file of more than 2 GB they lie behind the flatbuffer and have their size in a field.
+    return sum(max(buffer.DataLength(), buffer.Size()) for buffer in buffers)
+
+
+def _signatures(root, subgraphs) -> tuple[Signature, ...]:
+    found = []
+    for i in range(root.SignatureDefsLength()):
+        signature = root.SignatureDefs(i)
+        subgraph = subgraphs[signature.SubgraphIndex()]
+        ends = []
+        for length, get in (
+            (signature.InputsLength(), signature.Inputs),
+            (signature.OutputsLength(), signature.Outputs),
+        ):
+            ends.append(
+                _sorted(
+                    _tensor(subgraph, get(j).TensorIndex(), get(j).Name().decode())
+                    for j in range(length)
+                )
+            )
+        found.append(Signature(signature.SignatureKey().decode(), *ends))
+    if found:
+        return tuple(found)
+    main = subgraphs[0]
+    inputs = _sorted(_tensor(main, main.Inputs(j)) for j in range(main.InputsLength()))
+    outputs = _sorted(_tensor(main, main.Outputs(j)) for j in range(main.OutputsLength()))
+    return (Signature("", inputs, outputs),)
+
+
+def _sorted(tensors) -> tuple[TensorFacts, ...]:
+    return tuple(sorted(tensors, key=lambda tensor: tensor.name))
+
+
+def _tensor(subgraph, index: int, name: str | None = None) -> TensorFacts:
+    tensor = subgraph.Tensors(index)
+    # A signature of the shape is there where a size may vary.
+    if tensor.ShapeSignatureLength():
+        shape = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
+    else:
+        shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+    type_name = _TYPES[tensor.Type()].lower()
+    return TensorFacts(name or tensor.Name().decode(), tuple(map(int, shape)), type_name)
+
+
+def main(file: str) -> None:
+    """Prints the facts, or what is wrong, as a line of JSON; see export/tflite/child_process.py."""
+    line: dict[str, Any]
+    try:
+        line = {"result": model_facts(pathlib.Path(file).read_bytes()).to_dict()}
+    except ValueError as error:
+        line = {"error": str(error)}
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1])["file"])

@@ -1,0 +1,1 @@
+"""Checks that an export does what the Keras model does."""

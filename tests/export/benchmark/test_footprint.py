@@ -1,0 +1,66 @@
+"""What loading takes, measured in processes of their own."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from drnet_tf.errors import UserError
+from export.benchmark.footprint import PROBE, footprint_table, measure_footprints
+from export.graphs.drnet.folding import read_weights
+from export.graphs.plan import DENSE
+from export.tflite.converter import to_tflite
+from export.tflite.programs import run_program
+
+
+def test_measures_both_graphs(exported, images):
+    dense_model = to_tflite(read_weights(exported.trained.model), DENSE)
+    steps = []
+    footprints = measure_footprints(
+        exported.folder,
+        dense_model,
+        images,
+        progress=lambda done, total, text: steps.append((done, total, text)),
+        processes=2,
+    )
+    assert [(f.graph, f.threshold) for f in footprints] == [
+        ("routed", 0.8),
+        ("routed", 1.0),
+        ("dense", 1.0),
+    ]
+    size = (exported.folder / "model.tflite").stat().st_size
+    assert [f.file_bytes for f in footprints] == [size, size, len(dense_model)]
+    for footprint in footprints:
+        assert min(footprint.construct_ms, footprint.allocate_ms, footprint.first_ms) > 0
+        # At least the weights, which lie in the file, must come into memory.
+        assert 100_000 < footprint.memory_bytes < 100_000_000
+        assert footprint.images == len(images) and footprint.processes == 2
+    assert steps == [(1, 2, "loading"), (2, 2, "loading")]
+    assert footprint_table(footprints).row_count == 3
+
+
+def test_memory_counts_what_the_model_needs(exported, tmp_path):
+    """Three megabytes of images are loaded before, and are not counted."""
+    np.save(tmp_path / "few.npy", np.zeros((1, 16, 16, 3), np.float32))
+    np.save(tmp_path / "many.npy", np.zeros((1000, 16, 16, 3), np.float32))
+    memory = []
+    for name in ("few.npy", "many.npy"):
+        model = exported.folder / "model.tflite"
+        command = [sys.executable, "-P", str(PROBE), str(model), str(tmp_path / name), "0.0"]
+        memory.append(json.loads(run_program(command))["memory_bytes"])
+    assert memory[1] == pytest.approx(memory[0], abs=1_000_000)
+
+
+def test_probe_loads_no_other_framework():
+    names = "'tensorflow', 'keras', 'jax', 'drnet_tf'"
+    program = (
+        "import runpy, sys; runpy.run_path(sys.argv[1], run_name='probe');"
+        f"print([name for name in ({names}) if name in sys.modules])"
+    )
+    assert run_program([sys.executable, "-P", "-c", program, str(PROBE)]).strip() == "[]"
+
+
+def test_file_that_is_no_model_ends_with_one_line(exported, images):
+    with pytest.raises(UserError, match="ended with status 1: "):
+        measure_footprints(exported.folder, b"no model", images[:1], processes=1)
