@@ -56,10 +56,7 @@ KINDS = (
     ("other kernels", r"ukernel"),
 )
 
-
 AROUND = "around kernels: LiteRT, IF"
-
-
 #: Runs a model on images in turn until it is killed; says when it is ready. Without TensorFlow.
 _CHILD = """
 import itertools, sys

@@ -16,8 +16,6 @@ from typing import Any
 import rich.table
 
 SHOWN = 25
-
-
 BUSY = 0.95  # CPU time to the time of operations, below which others took part of it
 
 

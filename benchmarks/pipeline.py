@@ -41,7 +41,6 @@ PARTS: tuple[tuple[str, dict], ...] = (
     ("cutout", {"cutout": 0}),
 )
 
-
 UNTIMED_BATCHES = 3
 
 

@@ -35,20 +35,11 @@ from drnet_tf.progress import ProgressBar
 from drnet_tf.writing import check_writable, write_text
 
 OURS, PEER = "drnet-tf", "PyTorch"
-
-
 TORCH = "torch==2.13.0"  # as in requirements-benchmarks.txt
-
-
 MIB = 2**20
-
-
 QUIET_CORES = 0.1  # of other processes, up to which a round counts
-
-
 #: The GPU is hidden: this measures the CPU.
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-
 
 _CHILDREN = {
     OURS: ("benchmarks.keras_child", {"KERAS_BACKEND": "tensorflow"}),

@@ -9,8 +9,6 @@ from drnet_tf.models.drnet.recipe import Recipe, hyperparameters, total_steps
 from drnet_tf.models.schedules import Hyperparameters
 
 BATCHES = 4  # different ones, in turn
-
-
 STEPS_PER_EPOCH = 100  # of an imagined data set; only the progress of the run counts
 
 

@@ -11,11 +11,7 @@ from drnet_tf.errors import Stopped, UserError
 
 # What a shell reports of a process that Ctrl-C, or SIGTERM, ended.
 INTERRUPTED = 130
-
-
 TERMINATED = 143
-
-
 PACKAGES = ("drnet_tf", "export", "benchmarks")
 
 

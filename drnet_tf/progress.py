@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich import progress as rich_progress
 from rich.console import Console
 
 SECONDS_BETWEEN_LINES = 15.0
+
+#: What long work is given to report to: steps done, their number, and what is being done.
+Progress = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, text: str = "") -> None:
+    """Takes reports of progress and shows nothing."""
 
 
 class ProgressBar:

@@ -27,8 +27,6 @@ from drnet_tf.training.feeds import PIPELINES
 from drnet_tf.training.placement import DISTRIBUTIONS
 
 NONE = "none"  # so that a command can take back what its flagfile or recipe says
-
-
 #: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
 _CHOICES = {
     "learning_rate_schedule": LEARNING_RATES,
@@ -41,13 +39,9 @@ _CHOICES = {
     "distribution": DISTRIBUTIONS,
 }
 
-
 #: What stands for a place on a machine in the command of a run.
 _PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
-
-
 _NOT_FLAGS = ("fill",)  # always the mean of the model's data
-
 
 _ARCHITECTURE_FLAGS = {
     "recalibration": str,

@@ -37,8 +37,6 @@ from export.tflite.runner import TFLiteRunner
 from export.tflite.timing import BLOCK, Block, take_turns
 
 BATCH = 16
-
-
 MOST_THREADS = 4
 
 

@@ -42,8 +42,6 @@ from export.tflite.native_runner import NativeResult, compile_runner, require_co
 from export.tflite.programs import run_program
 
 VALGRIND = "valgrind"
-
-
 #: The function of run_tflite.c that holds the invocations that count.
 _COUNTED = "counted"
 

@@ -29,17 +29,9 @@ from export.folder.export import check_replaceable
 from export.verify.verification import verify
 
 FLAGFILE = pathlib.Path(__file__).parents[1] / "configs" / "digits_quickstart.flags"
-
-
 THRESHOLDS = (0.0, 0.4, 0.6, 0.8, 1.0)
-
-
 VERIFIED_IMAGES = 100
-
-
 TIMED_IMAGES = 32
-
-
 TIMED_SECONDS = 3.0  # for each threshold
 
 

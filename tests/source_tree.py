@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
 PACKAGES = ("drnet_tf", "export", "benchmarks", "tests")
 
 

@@ -17,7 +17,6 @@ WITHOUT_TENSORFLOW = (
     "drnet_tf/training/on_jax/step.py",
 )
 
-
 # TensorFlow under another name.
 TENSORFLOW_PACKAGES = (
     "keras_cv",
@@ -26,7 +25,6 @@ TENSORFLOW_PACKAGES = (
     "tensorflow_model_optimization",
     "tf_keras",
 )
-
 
 # Files that start with the first may import nothing that starts with the second.
 FORBIDDEN = (
@@ -43,7 +41,6 @@ FORBIDDEN = (
     ("export/", "tests"),
 )
 
-
 # Parses the flags of every command line.
 PARSE_FLAGS = (
     "drnet_tf/command_line.py",
@@ -52,10 +49,7 @@ PARSE_FLAGS = (
     "export/flags.py",
 )
 
-
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
-
-
 CODE = ("drnet_tf", "export", "benchmarks")
 
 

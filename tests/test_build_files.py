@@ -25,7 +25,6 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 
-
 # In requirements.txt though no file of ours imports them.
 REQUIRED_WITHOUT_AN_IMPORT = {
     "importlib-resources": "tensorflow-datasets imports it without declaring it",
@@ -33,15 +32,10 @@ REQUIRED_WITHOUT_AN_IMPORT = {
     "setuptools": "tensorflow-model-optimization imports distutils, gone from Python 3.12",
 }
 
-
 # Packages of this file are no deps: few need them, and the lock file is without them.
 OPTIONAL_REQUIREMENTS = "requirements-benchmarks.txt"
-
-
 # Tools that are run, not imported.
 DEVELOPMENT_TOOLS = {"mypy", "ruff", "tensorboard"}
-
-
 PYTHON_RULES = ("py_binary", "py_library", "py_test")
 
 

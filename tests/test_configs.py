@@ -12,8 +12,6 @@ from drnet_tf.models import list_models
 from drnet_tf.models.drnet.recipe import hyperparameters
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-
-
 STEPS = 390  # an epoch of 50,000 images in batches of 128
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")
-
-
 # Mean pixel of the CIFAR-10 training images, red, green, blue in 0..255.
 CIFAR10_MEAN = (125.3, 123.0, 113.9)
 

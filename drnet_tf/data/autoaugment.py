@@ -17,8 +17,6 @@ import math
 import tensorflow as tf
 
 SubPolicy = tuple[tuple[str, float, int], tuple[str, float, int]]
-
-
 # Tables 7 and 9 of the paper's appendix: (operation, probability, level), twice.
 POLICIES: dict[str, tuple[SubPolicy, ...]] = {
     "cifar10": (
@@ -77,14 +75,9 @@ POLICIES: dict[str, tuple[SubPolicy, ...]] = {
     ),
 }
 
-
 # The largest shift as a share of the image's side: 10 of 32 pixels, 150 of 331.
 _LARGEST_SHIFT = {"cifar10": 10 / 32, "imagenet": 150 / 331}
-
-
 _TOP_LEVEL = 9
-
-
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
 

@@ -24,12 +24,8 @@ from keras_cv.layers import AutoContrast, RandomColorDegeneration, RandomSharpne
 from keras_cv.src.utils import preprocessing
 
 Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-
-
 # What moves into view: mid-grey, as in the published policies' TensorFlow versions.
 BACKGROUND = 128.0
-
-
 _RANGE = (0, 255)
 
 

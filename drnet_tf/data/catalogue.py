@@ -13,13 +13,9 @@ from drnet_tf.data.errors import DataError
 from drnet_tf.data.preparation import prepared_builder
 
 KNOWN_DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
-
-
 # The percentage of train that is trained on where a set has no split of its own for validation. 90%
 # of CIFAR's 50,000 is the customary 45,000; ImageNet's other one in a hundred is 12,811 images.
 _TRAIN_PERCENT = {"imagenet2012": 99}
-
-
 _DEFAULT_TRAIN_PERCENT = 90
 
 

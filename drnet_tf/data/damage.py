@@ -11,8 +11,6 @@ from drnet_tf.data.catalogue import Dataset
 from drnet_tf.data.errors import DataError
 
 Element = TypeVar("Element")
-
-
 # Damaged record, record that does not parse or decode, missing file, fewer records than promised.
 _READ_ERRORS = (
     tf.errors.DataLossError,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from drnet_tf.data.fit import Fit
+
 # The customary 256 for a crop of 224.
 _SHORT_SIDE_OVER_CROP = 1 / 0.875
 
@@ -20,8 +22,8 @@ def decode(record: tf.Tensor, feature: tfds.features.Image) -> tf.Tensor:
     return tf.ensure_shape(image, (*feature.shape[:2], 3))
 
 
-def whole_or_centre(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Makes an image [height, width, 3] square without chance.
+def as_evaluated(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Makes a stored image [height, width, 3] square without chance.
 
     Images of a fixed square shape are resized whole (bilinear). All others, those of ImageNet for
     example, are resized until the short side is image_size / 0.875, and the centre is cropped.
@@ -29,29 +31,25 @@ def whole_or_centre(image: tf.Tensor, image_size: int) -> tf.Tensor:
     Returns:
       uint8 [image_size, image_size, 3].
     """
-    if resizes_whole(image.shape):
+    if fit_of(image.shape) is Fit.WHOLE:
         return _resize(image, [image_size, image_size])
-    return centre(image, image_size, whole=False)
+    return fitted(image, image_size, Fit.CENTRE_CROP)
 
 
-def resizes_whole(shape: tuple[int | None, ...] | tf.TensorShape) -> bool:
-    """Whether `whole_or_centre` crops nothing off images of this shape, [height, width, 3]."""
+def fit_of(shape: tuple[int | None, ...] | tf.TensorShape) -> Fit:
+    """Returns what a data set asks for whose images are stored in this shape, [height, width, 3]."""
     height, width, _ = shape
-    return height is not None and height == width
+    return Fit.WHOLE if height is not None and height == width else Fit.CENTRE_CROP
 
 
-def centre(image: tf.Tensor, image_size: int, *, whole: bool) -> tf.Tensor:
+def fitted(image: tf.Tensor, image_size: int, fit: Fit) -> tf.Tensor:
     """Resizes an image [height, width, 3] of any shape by its short side and crops the centre.
-
-    Args:
-      whole: resize until the short side is image_size, which leaves a square image whole;
-        otherwise until it is image_size / 0.875.
 
     Returns:
       uint8 [image_size, image_size, 3].
     """
     size = tf.cast(tf.shape(image)[:2], tf.float32)
-    short_side = image_size if whole else image_size * _SHORT_SIDE_OVER_CROP
+    short_side = image_size if fit is Fit.WHOLE else image_size * _SHORT_SIDE_OVER_CROP
     scale = short_side / tf.reduce_min(size)
     # The short side must not round to less than the crop.
     resized_size = tf.maximum(tf.cast(tf.round(size * scale), tf.int32), image_size)

@@ -23,12 +23,8 @@ CLASS_NAMES = (
     "nine",
 )
 
-
 SPLIT_SIZES = {"train": 1197, "validation": 200, "test": 400}
-
-
 _SPLIT_SEED = 1797
-
 
 _DESCRIPTION = """
 Handwritten digits, grey, 8x8 pixels: the 1,797 images of the test part of the UCI "Optical
@@ -36,7 +32,6 @@ Recognition of Handwritten Digits" data set, as shipped with scikit-learn. The o
 0..16 are scaled to 0..255. The split is fixed: 1,197 train, 200 validation and 400 test images,
 stratified, so that a class has in each split its share of the whole to within one image.
 """
-
 
 _CITATION = """
 @misc{alpaydin1998optical,

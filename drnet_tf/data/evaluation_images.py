@@ -10,6 +10,7 @@ import numpy as np
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.errors import DataError
+from drnet_tf.data.fit import Fit
 from drnet_tf.data.in_memory import InMemoryDataset, load_npz
 from drnet_tf.data.order import epoch_order
 
@@ -21,11 +22,11 @@ class EvaluationImages(Protocol):
 
     Attributes:
         class_names: by label.
-        whole: whether stored images are resized whole; otherwise their centre is cropped.
+        fit: how stored images are brought to the model's size.
     """
 
     class_names: tuple[str, ...]
-    whole: bool
+    fit: Fit
 
     def has(self, split: str) -> bool:
         """Whether there is such a split that was not trained on."""
@@ -103,12 +104,12 @@ def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray
 
 class _DatasetImages:
     def __init__(self, dataset, image_size: int):
-        from drnet_tf.data.decoding import resizes_whole
+        from drnet_tf.data.decoding import fit_of
 
         self.dataset = dataset
         self.image_size = image_size
         self.class_names = tuple(dataset.class_names)
-        self.whole = resizes_whole(dataset.image_shape)
+        self.fit = fit_of(dataset.image_shape)
 
     def has(self, split):
         return self.dataset.splits.get(split) is not None
@@ -153,7 +154,7 @@ class _ArrayImages:
             )
         self.dataset = dataset
         self.class_names = dataset.class_names
-        self.whole = True
+        self.fit = Fit.WHOLE
         self.unavailable = ("validation",) if train_on_validation else ()
 
     def has(self, split):

@@ -36,10 +36,7 @@ __all__ = [
     "load_tfds",
 ]
 
-
 Arrays = tuple[np.ndarray, np.ndarray]
-
-
 SPLITS = ("train", "validation", "test")
 
 

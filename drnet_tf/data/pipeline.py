@@ -18,7 +18,7 @@ from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.autoaugment import autoaugment
 from drnet_tf.data.catalogue import Dataset
 from drnet_tf.data.crop_flip_cutout import cutout, random_crop_and_flip
-from drnet_tf.data.decoding import decode, random_resized_crop, whole_or_centre
+from drnet_tf.data.decoding import as_evaluated, decode, random_resized_crop
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.order import epoch_order, epoch_seed
 from drnet_tf.data.reading import (
@@ -30,11 +30,7 @@ from drnet_tf.data.reading import (
 )
 
 _LARGEST_BUFFERED_BYTES = 2**31
-
-
 _SHUFFLE_BUFFER = 10_000
-
-
 _FILES_AT_ONCE = 16
 
 
@@ -118,7 +114,7 @@ def training_batches(
                 image_seed = tf.random.experimental.stateless_fold_in(seeds, index)
                 image = random_resized_crop(image, image_size, image_seed)
             else:
-                image = whole_or_centre(image, image_size)
+                image = as_evaluated(image, image_size)
             return image, tf.cast(example["label"], tf.int32)
 
         shuffled = _shuffled_records(dataset, epoch_seed(seed, epoch))

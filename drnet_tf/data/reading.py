@@ -10,15 +10,11 @@ import tensorflow_datasets as tfds
 
 from drnet_tf.data.catalogue import Dataset
 from drnet_tf.data.damage import guarded
-from drnet_tf.data.decoding import decode, whole_or_centre
+from drnet_tf.data.decoding import as_evaluated, decode
 from drnet_tf.data.errors import DataError
 
 OnProgress = Callable[[int, int, str], object]
-
-
 LARGEST_SET_IN_MEMORY = 100_000
-
-
 _LARGEST_DECODED_BYTES = 2**30
 
 
@@ -47,7 +43,7 @@ def examples(dataset: Dataset, tfds_split: str, image_size: int) -> tf.data.Data
     feature = dataset.builder.info.features["image"]
 
     def prepare(example: dict) -> tuple[tf.Tensor, tf.Tensor]:
-        image = whole_or_centre(decode(example["image"], feature), image_size)
+        image = as_evaluated(decode(example["image"], feature), image_size)
         return image, tf.cast(example["label"], tf.int32)
 
     return records(dataset, tfds_split).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)

@@ -6,8 +6,6 @@ import keras
 from keras import ops
 
 MOMENTUM = 0.9
-
-
 EPSILON = 1e-5
 
 

@@ -75,8 +75,6 @@ class LayerBranch:
 
 
 Branch = Pool | Skip | SeparableConv | LayerBranch
-
-
 #: Every branch that a configuration can name. Add one of your own before building a model.
 BRANCHES: dict[str, Branch] = {
     "max_pool_3x3": Pool("max", 3),

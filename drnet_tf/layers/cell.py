@@ -39,7 +39,7 @@ class Cell(keras.layers.Layer):
 
     Returns:
         The output, float [batch, height, width, nodes * channels], and a dictionary of
-        [batch, connections, branches]: `weights` (of the RouterNet), `recalibrated`, `selected`.
+        [batch, connections, branches]: `router_logits`, `recalibrated`, `selected`.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Cell(keras.layers.Layer):
 
     def _node_shape(self, index):
         geometry = self.geometry
-        size = geometry.size if index < INPUTS_PER_NODE else geometry.output_size
+        size = geometry.height(index)
         return (None, size, size, geometry.channels)
 
     def call(
@@ -221,7 +221,7 @@ class Cell(keras.layers.Layer):
         if training:
             used = self.drop_routing(used, connection_rate=connection_rate, branch_rate=branch_rate)
         return {
-            "weights": logits,
+            "router_logits": logits,
             "recalibrated": recalibrated,
             "selected": selected,
             "used": used,

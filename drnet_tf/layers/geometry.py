@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 INPUTS_PER_NODE = 2
-
-
 STEM_MULTIPLIER = 3  # the CIFAR stem has 3C channels, as in DARTS
 
 
@@ -38,6 +36,10 @@ class CellGeometry:
     def stride(self, source: int) -> int:
         """Stride of a connection that reads index `source` of the cell."""
         return 2 if self.reduction and source < INPUTS_PER_NODE else 1
+
+    def height(self, source: int) -> int:
+        """Height of what a connection reads that reads index `source` of the cell."""
+        return self.size if source < INPUTS_PER_NODE else self.output_size
 
 
 def half(size: int) -> int:

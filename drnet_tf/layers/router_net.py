@@ -11,8 +11,6 @@ from drnet_tf.layers.cost import Cost
 from drnet_tf.layers.geometry import half
 
 BLOCKS = 2
-
-
 KERNEL_SIZE = 5
 
 

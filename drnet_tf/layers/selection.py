@@ -25,15 +25,38 @@ def select(weights, threshold):
         selected: bool [..., branches].
         weights: float [..., branches], zero where not selected, each row summing to 1.
     """
+    before = _ranked_before(weights)
+    first = ops.logical_not(ops.any(before, axis=-1))
+    # The weights may sum to a little more than 1, hence the second term.
+    selected = ops.logical_or(
+        _mass(weights, before) <= threshold, ops.logical_or(first, threshold >= 1.0)
+    )
+    kept = ops.where(selected, weights, ops.zeros_like(weights))
+    return selected, kept / ops.sum(kept, axis=-1, keepdims=True)
+
+
+def mass_before(weights):
+    """Sums, for each branch, the weights that are ranked before its own: what T is compared with.
+
+    Args:
+        weights: float [..., branches], as for `select`.
+
+    Returns:
+        float [..., branches].
+    """
+    return _mass(weights, _ranked_before(weights))
+
+
+def _ranked_before(weights):
+    """Tells, bool [..., this branch, other branch], whether the other is ranked before this one."""
     branches = weights.shape[-1]
     this, other = ops.expand_dims(weights, -1), ops.expand_dims(weights, -2)
     lower_index = np.tril(np.ones((branches, branches), bool), -1)
-    before = ops.logical_or(
+    return ops.logical_or(
         other > this, ops.logical_and(ops.equal(other, this), ops.convert_to_tensor(lower_index))
     )
-    mass_before = ops.sum(ops.where(before, other, ops.zeros_like(other)), axis=-1)
-    first = ops.logical_not(ops.any(before, axis=-1))
-    # The weights may sum to a little more than 1, hence the second term.
-    selected = ops.logical_or(mass_before <= threshold, ops.logical_or(first, threshold >= 1.0))
-    kept = ops.where(selected, weights, ops.zeros_like(weights))
-    return selected, kept / ops.sum(kept, axis=-1, keepdims=True)
+
+
+def _mass(weights, before):
+    other = ops.expand_dims(weights, -2)
+    return ops.sum(ops.where(before, other, ops.zeros_like(other)), axis=-1)

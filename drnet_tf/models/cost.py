@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,41 +13,50 @@ from drnet_tf.layers.cost import Cost
 
 @dataclasses.dataclass(frozen=True)
 class CostTable:
-    """Costs of a network.
+    """Costs of a network, where those of its units add up.
+
+    A family whose costs do not add up overrides `of_selection`.
 
     Args:
         fixed: cost of what always runs.
-        branch_params, branch_macs: int64 [cells, connections, branches].
+        unit_params, unit_macs: int64 [*units], of what an image can skip; of shape () and zero
+            where nothing routes.
     """
 
     fixed: Cost
-    branch_params: np.ndarray
-    branch_macs: np.ndarray
+    unit_params: np.ndarray
+    unit_macs: np.ndarray
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Returns the shape of what an image can skip."""
+        return self.unit_macs.shape
 
     @property
     def total(self) -> Cost:
-        """Cost with all branches."""
-        return self.fixed + Cost(int(self.branch_params.sum()), int(self.branch_macs.sum()))
+        """Returns the cost with all units."""
+        return self.fixed + Cost(int(self.unit_params.sum()), int(self.unit_macs.sum()))
 
-    def of_selection(self, selected) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and MACs, [...] each, of masks [..., cells, connections, branches]."""
+    def of_selection(self, selected: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns parameters and MACs, [...] each, of masks [..., *units]."""
         selected = np.asarray(selected, bool)
-        axes = (-3, -2, -1)
-        params = (selected * self.branch_params).sum(axis=axes) + self.fixed.params
-        macs = (selected * self.branch_macs).sum(axis=axes) + self.fixed.macs
+        axes = tuple(range(-len(self.units), 0))
+        params = (selected * self.unit_params).sum(axis=axes) + self.fixed.params
+        macs = (selected * self.unit_macs).sum(axis=axes) + self.fixed.macs
         return params, macs
 
 
-def expected_resource(weights, branch_resource, fixed_resource: float):
-    """E[R] of Eq. 8: the resource of each branch weighted by its recalibrated weight.
+def expected_resource(weights, unit_resource, fixed_resource: float):
+    """Computes E[R] of Eq. 8: the resource of each unit weighted by its recalibrated weight.
 
     Args:
-        weights: float [batch, cells, connections, branches].
-        branch_resource: [cells, connections, branches], in any unit of resource.
+        weights: float [batch, *units].
+        unit_resource: [*units], in any unit of resource.
         fixed_resource: of what always runs, in the same unit.
 
     Returns:
         float [batch], in that unit.
     """
-    resource = ops.convert_to_tensor(np.asarray(branch_resource, "float32"))
-    return ops.sum(weights * resource, axis=(1, 2, 3)) + float(fixed_resource)
+    resource = ops.convert_to_tensor(np.asarray(unit_resource, "float32"))
+    axes = tuple(range(1, 1 + len(resource.shape)))
+    return ops.sum(weights * resource, axis=axes) + float(fixed_resource)

@@ -18,25 +18,30 @@ class Resource:
     """What E[R] counts.
 
     Args:
-        branches: [cells, connections, branches], of each branch, in any unit.
+        units: [*units], of each unit, in any unit of resource.
         fixed: of what always runs, in the same unit.
     """
 
-    branches: np.ndarray
+    units: np.ndarray
     fixed: float
 
     @classmethod
     def from_cost(cls, name: str, cost: CostTable) -> Resource:
-        """MACs ("flops") or parameters ("params"), in millions."""
-        branches, fixed = {
-            "flops": (cost.branch_macs, cost.fixed.macs),
-            "params": (cost.branch_params, cost.fixed.params),
+        """Returns MACs ("flops") or parameters ("params"), in millions."""
+        units, fixed = {
+            "flops": (cost.unit_macs, cost.fixed.macs),
+            "params": (cost.unit_params, cost.fixed.params),
         }[name]
-        return cls(branches / 1e6, fixed / 1e6)
+        return cls(units / 1e6, fixed / 1e6)
+
+
+def accuracy(logits, labels):
+    """Tells of each image whether it is classified correctly, float32 0 or 1 [batch]."""
+    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
 
 
 def cross_entropy(logits, labels, label_smoothing: float = 0.0):
-    """Cross-entropy of each image, float32 [batch], for integer labels [batch]."""
+    """Computes the cross-entropy of each image, float32 [batch], for integer labels [batch]."""
     classes = logits.shape[-1]
     target = ops.one_hot(labels, classes) * (1 - label_smoothing) + label_smoothing / classes
     return -ops.sum(target * ops.log_softmax(logits, axis=-1), axis=-1)

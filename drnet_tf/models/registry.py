@@ -1,46 +1,68 @@
-"""The registered models by name, `<variant>.<task>`."""
+"""The registered families, and their models by name, `<variant>.<task>`."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.network import DRNet
-from drnet_tf.models.drnet.variants import ARCHITECTURES, MODELS
+from drnet_tf.models.drnet.family import DRNetFamily
+from drnet_tf.models.family import Family
 from drnet_tf.models.tasks import TASKS
+
+#: Every family by its name. Add one of your own before building a model.
+FAMILIES: dict[str, Family] = {family.name: family for family in (DRNetFamily(),)}
 
 
 def list_models() -> list[str]:
-    """Names that `build_model` knows."""
-    return list(MODELS)
+    """Lists the names that `build_model` knows."""
+    return [
+        f"{variant}.{task}"
+        for family in FAMILIES.values()
+        for variant, described in family.variants.items()
+        for task in described.tasks
+    ]
 
 
-def model_config(name: str, **overrides: Any) -> DRNetConfig:
-    """The configuration of a registered model, with any of its fields replaced.
+def find_family(name: str) -> Family:
+    """Finds the family of a registered model by the model's name.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    variant, _, task = name.partition(".")
+    for family in FAMILIES.values():
+        if variant in family.variants and task in family.variants[variant].tasks:
+            return family
+    raise ValueError(f"unknown model {name!r}; known: {', '.join(list_models())}")
+
+
+def family_of(config: Any) -> Family:
+    """Finds the family whose configuration this is."""
+    return next(family for family in FAMILIES.values() if isinstance(config, family.config))
+
+
+def model_config(name: str, **overrides: Any) -> Any:
+    """Returns the configuration of a registered model, with any of its fields replaced.
 
     Raises:
         ValueError: unknown name, or a field without meaning.
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
-    architecture, task = name.split(".")
-    fields = {
-        **ARCHITECTURES[architecture],
-        **dataclasses.asdict(TASKS[task]),
-        **overrides,
-    }
-    return DRNetConfig.from_dict(fields)
+    family = find_family(name)
+    variant, task = name.split(".")
+    known = {field.name for field in dataclasses.fields(family.config)}
+    of_task = dataclasses.asdict(TASKS[task])
+    fields = {field: value for field, value in of_task.items() if field in known}
+    return family.config.from_dict(fields | dict(family.variants[variant].fields) | overrides)
 
 
-def build_model(name: str, seed: int | None = None, dtype=None, **overrides: Any) -> DRNet:
-    """Builds a registered model, with any field of its `DRNetConfig` replaced.
+def build_model(name: str, seed: int | None = None, dtype: Any = None, **overrides: Any) -> Any:
+    """Builds a registered model, with any field of its configuration replaced.
 
     Args:
         name: one of `list_models()`.
         seed: of noise and drops in training; initial weights follow `keras.utils.set_random_seed`.
         dtype: a Keras dtype policy, such as "mixed_bfloat16".
-        overrides: fields of `DRNetConfig`.
+        overrides: fields of the family's configuration, such as `DRNetConfig`.
 
     Raises:
         ValueError: unknown name, or a field without meaning.
@@ -48,8 +70,6 @@ def build_model(name: str, seed: int | None = None, dtype=None, **overrides: Any
     return build_from_config(model_config(name, **overrides), seed, dtype)
 
 
-def build_from_config(config: DRNetConfig, seed: int | None = None, dtype=None) -> DRNet:
-    """Builds a DRNet with all its weights created."""
-    model = DRNet(config, seed, name="drnet", dtype=dtype)
-    model.build((None, config.image_size, config.image_size, 3))
-    return model
+def build_from_config(config: Any, seed: int | None = None, dtype: Any = None) -> Any:
+    """Builds the model of a configuration with all its variables created."""
+    return family_of(config).build(config, seed, dtype)

@@ -7,7 +7,14 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a data set asks of a model; mean and deviation of the channels are on 0..255."""
+    """What a data set asks of a model.
+
+    Args:
+        image_size: height and width in pixels.
+        classes: number of classes.
+        stem: "cifar" for small images, "imagenet" for large ones.
+        mean, deviation: of each colour channel, on 0..255.
+    """
 
     image_size: int
     classes: int
@@ -17,7 +24,6 @@ class Task:
 
 
 _GREY = (127.5, 127.5, 127.5)
-
 
 TASKS = {
     "digits": Task(16, 10, "cifar", _GREY, _GREY),

@@ -12,8 +12,6 @@ from drnet_tf.training_flags import command_of
 
 #: Columns of metrics.csv without which there is no report.
 _NEEDED = ("epoch", "stage", "steps", "images_per_second")
-
-
 #: Columns of metrics.csv in the text, with heading, factor and format.
 _EPOCH_COLUMNS = {
     "stage": ("stage", 1, ".0f"),

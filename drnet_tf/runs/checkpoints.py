@@ -19,17 +19,9 @@ from drnet_tf.errors import UserError
 from drnet_tf.writing import replacing
 
 CHECKPOINTS = "checkpoints"
-
-
 KEPT = 2
-
-
 _STEP_KEY = "step"
-
-
 _PARTS = ("model", "optimizer", "average", "recalibrated")
-
-
 # What NumPy and zipfile raise for files that are cut short, altered, or something else.
 _DAMAGE = (
     ValueError,
@@ -42,7 +34,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
 
 _NAME = re.compile(r"step-(\d{9})\.npz")
 

@@ -15,22 +15,12 @@ from drnet_tf.errors import UserError
 from drnet_tf.writing import write_text
 
 CSV_FILE = "metrics.csv"
-
-
 #: T at which the selection is watched during training: that of the paper's results.
 WATCHED_THRESHOLD = 0.8
-
-
 #: The column of metrics.csv with an image's mean multiply-accumulates at it.
 MACS_COLUMN = f"macs_at_{WATCHED_THRESHOLD}"
-
-
 _WHOLE = ("epoch", "step", "steps")  # columns of whole numbers
-
-
 TENSORBOARD_FOLDER = "tensorboard"
-
-
 PIXELS = 12  # of the side of a value in an image
 
 

@@ -18,8 +18,6 @@ from drnet_tf.backends.choice import step_module
 # An update reads every weight, in a kernel each: some hundred small ones, that would be felt if
 # they came with every step. Weights change little within so few steps.
 _LARGEST_INTERVAL = 16
-
-
 _UPDATES_A_TIME_CONSTANT = 8
 
 

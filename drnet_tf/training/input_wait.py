@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 #: Share of the time of an epoch from which on the input counts as what holds the training back.
 BOTTLENECK = 0.2
 
-
 SLOW_INPUT = (
     "epoch {epoch}: training waited {share:.0%} of its time for images. More processor cores help, "
     "or --input_pipeline=device for a small set without AutoAugment; python -m benchmarks.pipeline "

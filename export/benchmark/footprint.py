@@ -24,14 +24,8 @@ from export.folder.export import default_threshold
 from export.tflite.programs import run_program
 
 PROBE = pathlib.Path(__file__).with_name("load_probe.py")
-
-
 PROCESSES = 5
-
-
 ROUTED, DENSE = "routed", "dense"
-
-
 #: T at which all branches run.
 ALL_BRANCHES = 1.0
 

@@ -30,8 +30,6 @@ from export.verify.borderline import borderline
 #: Images on which twin and model are compared, and by how much their logits may differ, in shares
 #: of the largest one.
 COMPARED_IMAGES = 16
-
-
 TOLERANCE = 1e-4
 
 

@@ -25,22 +25,12 @@ from export.compress.twin import build_twin, read_twin
 from export.graphs.drnet.network import Network
 
 PRUNE, CLUSTER = "prune", "cluster"
-
-
 METHODS = (PRUNE, CLUSTER)
-
-
 #: Images, float32 [batch, height, width, 3] in 0..255; thresholds, float32 [batch]; labels, int.
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
 # Sparsity grows over this share of the steps, in so many stages at most; the rest heals.
 _GROWTH = 0.6
-
-
 _STAGES = 100
-
-
 # How much of what the process wrote is shown where it failed.
 _LAST_CHARACTERS = 2000
 

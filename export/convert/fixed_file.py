@@ -27,8 +27,6 @@ from export.tflite.threads import in_threads, worker_count
 
 #: The rule that keeps as many branches of each connection as images select on average, rounded up.
 MOST_USED = "most_used"
-
-
 WEIGHTS = "router"
 
 

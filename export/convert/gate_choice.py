@@ -36,8 +36,6 @@ from export.graphs.plan import Structure
 from export.tflite.timing import TimedGraph, take_turns
 
 CONVOLUTIONS, AUTO = "convolutions", "auto"
-
-
 STRUCTURES = (CONVOLUTIONS, AUTO)
 
 

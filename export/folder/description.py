@@ -17,18 +17,10 @@ from export.folder.names import FLOAT32, TFLITE_FILE
 from export.graphs.plan import Structure, gated_branches
 
 FORMAT = "drnet-tf export"
-
-
 FORMAT_VERSION = 1
-
-
 #: Of model.json, which the schema describes.
 SCHEMA_VERSION = 1
-
-
 _SCHEMA_FILE = pathlib.Path(__file__).with_name("model_schema.json")
-
-
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 

@@ -17,7 +17,6 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
 }
 
-
 _ANNOTATIONS = {"$schema", "$defs", "title", "description"}
 
 

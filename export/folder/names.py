@@ -5,34 +5,16 @@ from __future__ import annotations
 import pathlib
 
 TFLITE_FILE = "model.tflite"
-
-
 STATIC_FILE = "model_static.tflite"
-
-
 #: The quantization of `TFLITE_FILE`: none.
 FLOAT32 = "float32"
-
-
 #: How image files are brought to the model's size, see `drnet_tf.data.decoding.centre`.
 WHOLE, CENTRE_CROP = "whole", "centre crop"
-
-
 SAVED_MODEL = "saved_model"
-
-
 SAVED_MODEL_VERSION = "1"
-
-
 LABELS_FILE = "labels.txt"
-
-
 MODELS_CONFIG = "models.config"
-
-
 BATCHING_CONFIG = "batching.config"
-
-
 DESCRIPTION_FILE = "model.json"
 
 

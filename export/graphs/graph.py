@@ -3,6 +3,4 @@
 from __future__ import annotations
 
 INPUTS = ("image", "threshold")
-
-
 OUTPUTS = ("logits", "probabilities", "selected", "flops")

@@ -17,12 +17,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from export.tflite.runner import TFLiteRunner
 
 ALL_BRANCHES = 1.0
-
-
 #: T >= 1 runs all branches; the others are what a model is used with.
 THRESHOLDS = (ALL_BRANCHES, 0.8, 0.5)
-
-
 Ranges = dict[str, dict[str, np.ndarray]]
 
 

@@ -14,11 +14,7 @@ from export.quantize.calibration import Ranges
 
 # Operators whose output has none of these names in it: the name scopes of export/.
 _SCOPE = "^(?!.*(router|every_nth_pixel))"
-
-
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-
-
 _CLASSIFIER = "FULLY_CONNECTED"
 
 

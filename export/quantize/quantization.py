@@ -32,22 +32,12 @@ from export.tflite.converter import to_tflite
 from export.tflite.sharing import pack
 
 NONE, FLOAT16, WEIGHT_INT8, INT8 = "none", "float16", "weight_int8", "int8"
-
-
 INT8_QAT = "int8_qat"
-
-
 QUANTIZATIONS = (FLOAT16, WEIGHT_INT8, INT8, INT8_QAT)
-
-
 #: What is made where nobody says which: what takes seconds.
 QUICK = (FLOAT16, WEIGHT_INT8, INT8)
-
-
 #: What takes training images.
 CALIBRATED = (INT8, INT8_QAT)
-
-
 DEFAULT = FineTuning()
 
 

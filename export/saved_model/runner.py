@@ -12,17 +12,9 @@ from export.graphs.graph import OUTPUTS
 from export.tflite.runner import SIGNATURE, Outputs
 
 WITH_THRESHOLD = "classify_with_threshold"
-
-
 UINT8 = "classify_uint8"
-
-
 ENCODED = "classify_encoded"
-
-
 WITHOUT_THRESHOLD = (SIGNATURE, UINT8, ENCODED)
-
-
 SIGNATURES = (*WITHOUT_THRESHOLD, WITH_THRESHOLD)
 
 

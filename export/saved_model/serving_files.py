@@ -20,11 +20,8 @@ from export.saved_model.runner import SavedModelRunner
 from export.saved_model.warmup import WARMUP_FILE, write_warmup
 
 MODEL_NAME = "drnet"
-
-
 #: Where the folder of the export is mounted in the container.
 MOUNTED_AT = "/models/drnet"
-
 
 _MODELS = f"""\
 # Mount the folder of this file at {MOUNTED_AT}, or change base_path.
@@ -36,7 +33,6 @@ model_config_list {{
   }}
 }}
 """
-
 
 _BATCHING = """\
 # Requests that arrive within a millisecond are classified together. Where latency matters more than

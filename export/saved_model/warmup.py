@@ -18,11 +18,7 @@ from export.saved_model.tensorflow_files import file_errors
 
 #: In the folder of a version; the name is TF Serving's.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-
-
 BATCHES = (1, 8)
-
-
 _PACKAGE = "drnet_tf.warmup"
 
 

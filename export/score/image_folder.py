@@ -13,8 +13,6 @@ from drnet_tf.errors import UserError
 
 #: What TensorFlow decodes. Of an animated GIF the first picture is taken.
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png")
-
-
 _BMP_HEADER = b"BM"
 
 

@@ -24,11 +24,7 @@ from drnet_tf.errors import UserError
 from drnet_tf.writing import replacing, write_text
 
 CSV, PARQUET = ".csv", ".parquet"
-
-
 ERROR_COLUMNS = ("path", "reason")
-
-
 _JOB_FILE = "job.json"
 
 

@@ -18,7 +18,6 @@ from export.tflite.threads import in_threads, worker_count
 
 PART = 1000
 
-
 _COLUMNS = (
     Column("class", "string"),
     Column("probability", "float32"),

@@ -11,13 +11,9 @@ from export.folder.export import check_files, read_description, tflite_files
 from export.tflite.child_process import run_child
 
 _PROCESS = "export.stress.process"
-
-
 #: Of memory that may be gained: half of the least that the C library gives for an allocation, 32
 #: bytes on 64 bits. Whatever loses a block in each invocation gains twice as much.
 BYTES_AN_INVOCATION = 16
-
-
 #: What an allocator may gain once, by breaking up its memory differently.
 LEAST_BYTES = 256 * 1024
 

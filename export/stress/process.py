@@ -21,37 +21,21 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 SIGNATURE = "serving_default"
-
-
 PIXELS, BEYOND, NOT_FINITE = "0..255", "beyond 0..255", "NaN or inf"
-
-
 KINDS = (PIXELS, BEYOND, NOT_FINITE)
-
-
 #: Largest absolute pixel of an image beyond 0..255; float32 ends at 3.4e38.
 LARGEST = 1e30
-
 
 _THRESHOLDS = (
     *(0.0, -0.0, 1.0, -1.0, 2.0, 0.99999994, 1e-45, 3.4e38, -3.4e38),
     *(float("nan"), float("inf"), float("-inf")),
 )
 
-
 _NOT_FINITE = (float("nan"), float("inf"), float("-inf"))
-
-
 _SUM_TOLERANCE = 1e-5
-
-
 _SHOWN_FAILURES = 3
-
-
 #: Images of the memory measurement, and how often they run before it.
 _REPEATED, _WARM_UP = 32, 10
-
-
 _PROGRESS_SECONDS = 0.2
 
 

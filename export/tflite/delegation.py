@@ -14,8 +14,6 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 _DELEGATE = "DELEGATE"
-
-
 _CONTROL_FLOW = ("IF", "WHILE", "CALL_ONCE")
 
 

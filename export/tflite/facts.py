@@ -21,8 +21,6 @@ from export.tflite.delegation import delegated_nodes
 from export.tflite.operators import count_operators, not_builtin
 
 _IDENTIFIER = b"TFL3"  # at byte 4 of every file
-
-
 _TYPES = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 
 

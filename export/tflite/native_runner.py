@@ -25,14 +25,8 @@ from drnet_tf.errors import UserError
 from export.tflite.programs import run_program
 
 SOURCE = pathlib.Path(__file__).with_name("run_tflite.c")
-
-
 LIBRARY = "libLiteRt.so"
-
-
 COMPILER = "cc"
-
-
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 

@@ -12,8 +12,6 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _IDENTIFIER = b"TFL3"
-
-
 #: What the format asks of the bytes of a tensor.
 _ALIGNMENT = 16
 

@@ -17,14 +17,8 @@ from typing import TypeVar
 from drnet_tf.errors import UserError
 
 Runner = TypeVar("Runner")
-
-
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
-
-
 #: Items that wait for a thread, for each thread: what comes from a stream must not all be read.
 WAITING = 8
 

@@ -53,11 +53,7 @@ class TimedGraph:
 
 
 BLOCK = 32
-
-
 UNTIMED = 3
-
-
 LEAST_ROUNDS = 3
 
 

@@ -29,11 +29,7 @@ from export.verify.borderline import borderline
 
 #: Largest difference of a logit, relative to the largest logit of the image, or of a probability.
 TOLERANCE = 1e-4
-
-
 BATCH = 32
-
-
 SAVED_MODEL, TFLITE = "SavedModel", ".tflite"
 
 

@@ -18,38 +18,20 @@ from export.tflite.programs import run_program
 from tests.source_tree import ROOT
 
 SUITE = "bookworm"
-
-
 PYTHON = "3.11"
-
-
 PACKAGES = (f"python{PYTHON}-minimal", f"libpython{PYTHON}-stdlib", "libstdc++6", "zlib1g")
-
-
 WHEELS = ("ai-edge-litert", "numpy")
-
 
 PLATFORMS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17)) + (
     "manylinux2014_aarch64",
 )
 
-
 CONSTRAINTS = ROOT / "constraints.txt"
-
-
 FOLDER = ROOT / "build" / "arm64"
-
-
 #: The emulator, and where to get one that will do: those of Debian 12 crash in LiteRT.
 EMULATORS = ("qemu-aarch64", "qemu-aarch64-static")
-
-
 LEAST_EMULATOR = 10
-
-
 EMULATOR_SUITE = "trixie"
-
-
 #: A processor with NEON and without dot products or float16 arithmetic, as in a Raspberry Pi 4.
 PROCESSOR = "cortex-a72"
 

@@ -18,8 +18,6 @@ from export.verify.verification import TOLERANCE, Comparison, compare
 from tests.arm.arm64_root import Arm64
 
 PROGRAM = pathlib.Path(__file__).with_name("classify_on_arm.py")
-
-
 #: Makes the C program for arm64.
 CROSS_COMPILER = "aarch64-linux-gnu-gcc"
 

@@ -25,7 +25,6 @@ CONFIG = DRNetConfig(
     branches=("avg_pool_3x3", "sep_conv_3x3", "skip", "max_pool_3x3"),
 )
 
-
 # Compiling is what takes long, and nothing here runs more than once.
 XLA_FLAGS = "--xla_backend_optimization_level=0"
 

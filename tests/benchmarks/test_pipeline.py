@@ -12,8 +12,6 @@ from drnet_tf.data.pipeline import training_batches
 from drnet_tf.training.feeds import DeviceFeed
 
 CIFAR10 = Augmentation(crop_padding=4, flip=True, cutout=16, autoaugment="cifar10")
-
-
 SMALL = Augmentation(crop_padding=1, cutout=2)
 
 

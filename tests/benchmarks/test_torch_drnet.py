@@ -13,14 +13,8 @@ from export.graphs.parts import fold
 from tests.export.routed_model import images_of, model_with_varied_routing
 
 torch = pytest.importorskip("torch", reason="needs torch: requirements-benchmarks.txt")
-
-
 torch_drnet = pytest.importorskip("benchmarks.torch_drnet")
-
-
 torch_step = pytest.importorskip("benchmarks.torch_step")
-
-
 # Sizes 15, 8, 4: uneven and even padding, factorized inputs of odd and even height.
 CONFIG = DRNetConfig(image_size=15, classes=4, cells=4, channels=4, nodes=3)
 

@@ -34,10 +34,7 @@ PILLOW = {
     "Invert": lambda image, value: ImageOps.invert(image),
 }
 
-
 EXACT = {"TranslateX", "TranslateY", "Posterize", "Solarize", "Equalize", "Invert"}
-
-
 NEAREST = {"ShearX", "ShearY", "Rotate"}
 
 

@@ -20,8 +20,6 @@ from drnet_tf.data.order import epoch_order, epoch_seed
 from drnet_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 
 PLAIN = Augmentation()
-
-
 ALL = Augmentation(crop_padding=1, flip=True, cutout=2)
 
 

@@ -8,8 +8,6 @@ from drnet_tf.models.drnet.architecture import DRNetConfig
 from export.tflite.runner import Outputs
 
 CLASS_NAMES = ("zero", "one", "two", "three")
-
-
 CONFIG = DRNetConfig(image_size=16, classes=len(CLASS_NAMES), cells=3, channels=4, nodes=2)
 
 

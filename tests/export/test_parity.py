@@ -33,11 +33,7 @@ from tests.export.routed_model import (
 )
 
 THRESHOLDS = (-1.0, 0.0, 0.4, 0.8, 1.0, 2.0, math.nan)
-
-
 SMALLEST = dataclasses.replace(CONFIG, cells=1, nodes=1, node_inputs=())
-
-
 # Three cells have a factorized input; with odd channels and sizes its halves differ.
 VARIANTS = {
     "imagenet stem, other normalization, odd channels and sizes": DRNetConfig(

@@ -11,17 +11,9 @@ from tests.layers import numpy_cell
 from tests.layers.random_weights import randomize
 
 NODE_INPUTS = ((1, 0), (2, 1), (3, 0))
-
-
 NORMAL = CellGeometry(5, (6, 7), (6, 6), 6, 6, False)
-
-
 REDUCTION = CellGeometry(5, (6, 7), (7, 7), 7, 4, True)
-
-
 FACTORIZED = CellGeometry(4, (6, 7), (9, 5), 5, 5, False)
-
-
 FACTORIZED_REDUCTION = CellGeometry(4, (6, 7), (6, 3), 3, 2, True)
 
 

@@ -8,8 +8,6 @@ from drnet_tf.layers import select
 from tests.layers import numpy_reference
 
 INFINITY, NAN = float("inf"), float("nan")
-
-
 THRESHOLDS = (-INFINITY, -1.0, 0.0, 0.25, 0.5, 0.625, 0.984375, 1.0, 1.5, INFINITY, NAN)
 
 

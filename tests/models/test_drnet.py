@@ -23,11 +23,9 @@ CIFAR = DRNetConfig(
     deviation=(50.0, 60.0, 70.0),
 )
 
-
 IMAGENET = dataclasses.replace(
     CIFAR, image_size=32, stem="imagenet", branches=("sep_conv_3x3", "skip")
 )
-
 
 SMALL = dataclasses.replace(CIFAR, cells=2, branches=("avg_pool_3x3", "sep_conv_3x3", "skip"))
 

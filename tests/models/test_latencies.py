@@ -21,10 +21,8 @@ CONFIG = DRNetConfig(
     image_size=8, classes=10, cells=1, channels=4, nodes=1, branches=("sep_conv_3x3", "skip")
 )
 
-
 # One cell, two connections, two branches.
 BRANCHES = [[[30.0, 2.0], [50.0, 0.0]]]
-
 
 VALUES = {
     "unit": "microseconds",

@@ -8,8 +8,6 @@ from drnet_tf.errors import UserError
 from drnet_tf.models.drnet.recipe import Recipe, hyperparameters, total_steps
 
 PAPER = Recipe(stage1_epochs=600, stage2_epochs=600)
-
-
 STEPS = 390  # 50,000 images in batches of 128
 
 

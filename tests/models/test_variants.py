@@ -17,7 +17,6 @@ EXPECTED_CELLS = {
     "drnet_l": (10, 32, 4),
 }
 
-
 EXPECTED_TASKS = {
     "digits": (16, 10, 16),
     "cifar10": (32, 10, 32),

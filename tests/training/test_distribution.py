@@ -35,21 +35,12 @@ TINY = [
     "--learning_rate2=0.01",
 ]
 
-
 # On TensorFlow, each replica draws numbers of its own: without any, two do what one does.
 WITHOUT_DRAWS = ["--recalibration=softmax", "--drop_connection=0", "--drop_branch=0"]
-
-
 LONG = ["--stage1_epochs=5", "--stage2_epochs=2", "--checkpoint_minutes=0.0001"]
-
-
 SHORT = ["--stage1_epochs=1", "--stage2_epochs=1", "--crop_padding=2", "--flip", "--cutout=3"]
-
-
 # Compiling is what takes long.
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2"
-
-
 # What the processes that remain may take to end once one is lost; some 10 seconds were seen.
 SECONDS_TO_END = 100
 

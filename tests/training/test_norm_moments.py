@@ -20,7 +20,6 @@ CONFIG = DRNetConfig(
     branches=("avg_pool_3x3", "sep_conv_3x3", "skip", "max_pool_3x3"),
 )
 
-
 THRESHOLD = 0.4
 
 

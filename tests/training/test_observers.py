@@ -9,8 +9,6 @@ from drnet_tf.runs.telemetry import MACS_COLUMN
 from drnet_tf.training.observers import SelectionRatios, Validation
 
 CONFIG = DRNetConfig(image_size=9, classes=3, cells=2, channels=3, nodes=1)
-
-
 COST = cost_table(CONFIG)
 
 

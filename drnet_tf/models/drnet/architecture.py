@@ -15,14 +15,9 @@ import numpy as np
 from drnet_tf.layers.geometry import INPUTS_PER_NODE, STEM_MULTIPLIER, CellGeometry, half
 from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
 
-BRANCHES = ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "skip")
-
-
+PAPER_BRANCHES = ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "skip")
 STEMS = ("cifar", "imagenet")
-
-
 ROUTERS = ("routernet", "none")
-
 
 _LEAST = {
     "image_size": 8,
@@ -32,7 +27,6 @@ _LEAST = {
     "nodes": 1,
     "connection_seed": 0,
 }
-
 
 _CHOICES = {"stem": STEMS, "router": ROUTERS, "recalibration": RECALIBRATIONS}
 
@@ -65,7 +59,7 @@ class DRNetConfig:
     cells: int = 5
     channels: int = 15
     nodes: int = 4
-    branches: tuple[str, ...] = BRANCHES
+    branches: tuple[str, ...] = PAPER_BRANCHES
     stem: str = "cifar"
     router: str = "routernet"
     recalibration: str = "gumbel_softmax"
@@ -121,6 +115,11 @@ class DRNetConfig:
     def connections(self) -> int:
         """Connections of one cell: two for each node."""
         return self.nodes * INPUTS_PER_NODE
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """For each connection of a cell, in order, the index of the cell that it reads."""
+        return tuple(source for pair in self.node_inputs for source in pair)
 
     @functools.cached_property
     def cell_geometry(self) -> tuple[CellGeometry, ...]:

@@ -23,7 +23,6 @@ def cost_table(config: DRNetConfig) -> CostTable:
     params, macs = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     fixed = stem.cost(config.stem, config.channels, config.image_size)
     fixed += heads.classifier_cost(output_channels(config), config.classes)
-    sources = [source for pair in config.node_inputs for source in pair]
     for cell, geometry in enumerate(config.cell_geometry):
         for i, factorized in enumerate((geometry.factorized, False)):
             fixed += preprocess.cost(
@@ -41,10 +40,9 @@ def cost_table(config: DRNetConfig) -> CostTable:
             )
             elements = geometry.channels * geometry.output_size**2
             fixed += Cost(0, config.connections * len(config.branches) * elements)
-        for connection, source in enumerate(sources):
+        for connection, source in enumerate(config.sources):
             stride = geometry.stride(source)
-            # Strided connections read the cell's inputs, the others nodes of the output's size.
-            size = geometry.size if source < 2 else geometry.output_size
+            size = geometry.height(source)
             for branch, name in enumerate(config.branches):
                 cost = find_branch(name).cost(geometry.channels, stride, size)
                 params[cell, connection, branch] = cost.params

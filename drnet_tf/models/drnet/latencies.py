@@ -17,12 +17,8 @@ from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.objective import Resource
 
 UNIT = "microseconds"
-
-
 #: Fields of a configuration that the shapes of its branches do not depend on.
 _OF_NO_EFFECT = ("mean", "deviation", "recalibration", "connection_seed")
-
-
 #: In run.json, the content of the table of latencies.
 LATENCIES = "latencies"
 

@@ -8,17 +8,15 @@ from keras import ops
 
 from drnet_tf.layers.cell import Cell
 from drnet_tf.layers.heads import AuxiliaryHead, Classifier
+from drnet_tf.layers.selection import mass_before
 from drnet_tf.layers.stem import CifarStem, ImageNetStem
 from drnet_tf.models.cost import expected_resource
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.drnet.cost import cost_table
+from drnet_tf.models.family import Routing
 
 STEM_LAYERS = {"cifar": CifarStem, "imagenet": ImageNetStem}
-
-
 AUXILIARY_STRIDES = {"cifar": 3, "imagenet": 2}
-
-
 INITIAL_TEMPERATURE = 3.0
 
 
@@ -41,9 +39,9 @@ class DRNet(keras.Model):
 
     Returns:
         logits: float32 [batch, classes].
-        intermediates: a dictionary of float32 tensors: `weights`, `recalibrated` and (bool)
-            `selected` [batch, cells, connections, branches]; `expected_macs` (E[R] of Eq. 8 in
-            MACs) and `macs` (of the selected branches and the fixed part) [batch];
+        routing: a `Routing` with units [cells, connections, branches], whose scores are the sums
+            of the weights ranked before each branch. `own` has `router_logits` and `recalibrated`
+            [batch, *units], `expected_macs` (E[R] of Eq. 8 in MACs) [batch], and
             `auxiliary_logits` [batch, classes].
     """
 
@@ -83,6 +81,11 @@ class DRNet(keras.Model):
             dtype="float32",
             name="temperature",
         )
+
+    @property
+    def controls(self):
+        """Returns what the schedule sets at every step."""
+        return {"temperature": self.temperature}
 
     def build(self, input_shape=None):
         config, last = self.config, self.config.cell_geometry[-1]
@@ -125,16 +128,22 @@ class DRNet(keras.Model):
                 auxiliary_logits = self.auxiliary(output, training=training)
         stacked = {
             name: ops.stack([routing[name] for routing in routings], axis=1)
-            for name in ("weights", "recalibrated", "selected")
+            for name in ("router_logits", "recalibrated", "selected")
         }
-        macs, fixed = self.cost.branch_macs, self.cost.fixed.macs
-        intermediates = {
-            **stacked,
-            "expected_macs": expected_resource(stacked["recalibrated"], macs, fixed),
-            "macs": expected_resource(ops.cast(stacked["selected"], "float32"), macs, fixed),
-            "auxiliary_logits": auxiliary_logits,
-        }
-        return self.classifier(previous), intermediates
+        macs, fixed = self.cost.unit_macs, self.cost.fixed.macs
+        selected, recalibrated = stacked["selected"], stacked["recalibrated"]
+        routing = Routing(
+            selected=selected,
+            scores=mass_before(recalibrated),
+            macs=expected_resource(ops.cast(selected, "float32"), macs, fixed),
+            own={
+                "router_logits": stacked["router_logits"],
+                "recalibrated": recalibrated,
+                "expected_macs": expected_resource(recalibrated, macs, fixed),
+                "auxiliary_logits": auxiliary_logits,
+            },
+        )
+        return self.classifier(previous), routing
 
     def get_config(self):
         return {**super().get_config(), "config": self.config.to_dict(), "seed": self.seed}

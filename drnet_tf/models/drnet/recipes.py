@@ -32,6 +32,6 @@ RECIPES: dict[str, Recipe] = {
         # The last tenth of stage 2.
         weight_average=0.02,
         # The threshold at which the paper reports its models.
-        recalibrate_threshold=0.8,
+        norm_moments_threshold=0.8,
     ),
 }

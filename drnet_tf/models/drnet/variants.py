@@ -1,46 +1,35 @@
-"""The registered models: architectures times tasks, named `<architecture>.<task>`."""
+"""The variants of DRNet, and the figures that the paper has of them."""
 
 from __future__ import annotations
 
-import dataclasses
+from drnet_tf.models.family import Published, Variant
 
+_TABLE_1, _TABLE_3 = "Cai et al., Table 1", "Cai et al., Table 3"
 
-@dataclasses.dataclass(frozen=True)
-class PaperCount:
-    """Parameters and multiply-accumulates in millions, None where the paper has none."""
-
-    params: float | None = None
-    macs: float | None = None
-
-
-#: Tables 1 and 3. The row for ImageNet follows from "351 M, 27.63% less".
-PAPER = {
-    "drnet_s.cifar10": PaperCount(0.57, 84.65),
-    "drnet_m.cifar10": PaperCount(1.86, 267.3),
-    "drnet_l.cifar10": PaperCount(4.41, 603.1),
-    "drnet_l.imagenet": PaperCount(None, 485.0),
-}
-
-
-WITHOUT_ROUTER = PaperCount(0.46, 77.34)
-
-
-ARCHITECTURES = {
+VARIANTS = {
     # Few and wide: on 16 pixels a narrow branch costs little more than the IF around it.
-    "drnet_xs": dict(cells=3, channels=24, nodes=2),
-    "drnet_s": dict(cells=5, channels=15),
-    "drnet_m": dict(cells=10, channels=20),
-    "drnet_l": dict(cells=10, channels=32),
+    "drnet_xs": Variant(dict(cells=3, channels=24, nodes=2), ("digits",)),
+    "drnet_s": Variant(
+        dict(cells=5, channels=15),
+        ("cifar10", "cifar100"),
+        {
+            "cifar10": (
+                Published(0.57, 84.65, _TABLE_1),
+                Published(0.46, 77.34, _TABLE_3, {"router": "none"}),
+            )
+        },
+    ),
+    "drnet_m": Variant(
+        dict(cells=10, channels=20),
+        ("cifar10", "cifar100"),
+        {"cifar10": (Published(1.86, 267.3, _TABLE_1),)},
+    ),
+    "drnet_l": Variant(
+        dict(cells=10, channels=32),
+        ("cifar10", "cifar100", "imagenet"),
+        {
+            "cifar10": (Published(4.41, 603.1, _TABLE_1),),
+            "imagenet": (Published(None, 485.0, "Cai et al.: 351 M are 27.63% less"),),
+        },
+    ),
 }
-
-
-MODELS = (
-    "drnet_xs.digits",
-    "drnet_s.cifar10",
-    "drnet_m.cifar10",
-    "drnet_l.cifar10",
-    "drnet_s.cifar100",
-    "drnet_m.cifar100",
-    "drnet_l.cifar100",
-    "drnet_l.imagenet",
-)

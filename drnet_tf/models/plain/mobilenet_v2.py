@@ -12,8 +12,6 @@ import keras
 from keras import layers
 
 IMAGE_SIZE = 32
-
-
 #: Expansion, channels, blocks, stride of the first block; Table 2 of the paper of MobileNetV2.
 STAGES = (
     (1, 16, 1, 1),
@@ -24,7 +22,6 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-
 
 STEM_CHANNELS, LAST_CHANNELS = 32, 1280
 

@@ -24,8 +24,6 @@ from drnet_tf.errors import UserError
 from drnet_tf.training.placement import ALONE, Placement, check_batch_size, check_port
 
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-
-
 #: A process that is silent for so long counts as lost, and the others end.
 HEARTBEAT_SECONDS = 30
 

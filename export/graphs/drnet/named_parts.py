@@ -44,8 +44,6 @@ def change_weights(
 
 #: Called with the name of some weights and the weights; see `map_weights`.
 Convert = Callable[[str, Any], Any]
-
-
 #: Parts of names.
 DEPTHWISE, ROUTER = "_depthwise", "_router"
 

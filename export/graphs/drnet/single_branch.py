@@ -17,8 +17,6 @@ from export.graphs.drnet.network import Network
 
 #: Name of the branch, channels, stride, height of its input.
 Geometry = tuple[str, int, int, int]
-
-
 #: Indices of a cell, a connection and a branch.
 Place = tuple[int, int, int]
 

@@ -17,8 +17,6 @@ from export.graphs.parts import Conv, Dense, DepthwisePointwise
 
 #: Floats that vector units take at a time: AVX-512, AVX2, NEON.
 LANES = (16, 8, 4)
-
-
 #: How many more channels are worth it: 1/15, what DRNet(S) takes.
 MOST_PADDING = 1 / 15
 

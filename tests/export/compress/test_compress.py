@@ -30,13 +30,8 @@ from tests import source_tree
 from tests.export.routed_model import CLASS_NAMES, images_of, model_with_varied_routing, run_keras
 
 CONFIG = DRNetConfig(image_size=8, classes=len(CLASS_NAMES), cells=2, channels=4, nodes=1)
-
-
 THRESHOLD, BATCH, STEPS = 0.5, 8, 3
-
-
 SPARSITY, CLUSTERS = 0.75, 5
-
 
 FLAGS = {
     "method": "prune",
@@ -51,7 +46,6 @@ FLAGS = {
     "json": None,
 }
 
-
 SETTINGS = {
     "data_dir": None,
     "input_pipeline": "device",
@@ -62,7 +56,6 @@ SETTINGS = {
     "flip": True,
     "crop_padding": 1,
 }
-
 
 LEGACY = ("tf_keras", "tensorflow_model_optimization")
 

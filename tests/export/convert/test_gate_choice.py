@@ -16,7 +16,6 @@ CELL = DRNetConfig(
     image_size=8, classes=3, cells=1, channels=4, nodes=2, node_inputs=((0, 1), (0, 1))
 )
 
-
 MAX_POOL, _, SEP_3X3, _, SKIP = range(5)
 
 

@@ -18,11 +18,7 @@ from export.tflite.converter import to_tflite
 from tests.export.routed_model import images_of, model_with_varied_routing
 
 SETTINGS = FineTuning(steps=40, learning_rate=2e-3, batch_size=16)
-
-
 THRESHOLDS = (1.0, 0.8)
-
-
 # As few convolutions as there can be in cells of both kinds: what takes time is to build the graph.
 SMALL = DRNetConfig(
     image_size=8, classes=4, cells=3, channels=4, nodes=1, branches=("sep_conv_3x3", "skip")

@@ -24,8 +24,6 @@ from tests.export.routed_model import CONFIG
 from tests.source_tree import ROOT
 
 CONVOLUTIONS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
-
-
 FLOAT32, INT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8
 
 

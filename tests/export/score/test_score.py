@@ -21,8 +21,6 @@ from tests.export.routed_model import CLASS_NAMES, CONFIG
 from tests.source_tree import ROOT
 
 THRESHOLD = 0.5
-
-
 SHAPE = (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
 
 
