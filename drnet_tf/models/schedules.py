@@ -1,4 +1,4 @@
-"""What the recipes of all families share: the optimizer's settings, and the learning rate's schedule."""
+"""What the recipes of all families share: the optimizer's settings, the learning rate's course."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Optimization:
     """
 
     batch_size: int = 128
-    learning_rate_schedule: str = "cosine"
+    learning_rate_schedule: str = dataclasses.field(
+        default="cosine", metadata={"choices": LEARNING_RATES}
+    )
     warmup: float = 0.0
     momentum: float = 0.9
     nesterov: bool = False
