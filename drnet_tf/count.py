@@ -49,12 +49,15 @@ def deviation(counted: float, published: float | None) -> str:
 
 def table(counted_rows: list[Row]) -> Table:
     """Makes a table with one line per network."""
-    title = "Millions, counted here with all units and as published, and the deviation"
-    result = Table(title=title, box=box.SIMPLE_HEAD)
+    sources = dict.fromkeys(row.published.source for row in counted_rows if row.published.source)
+    result = Table(
+        title="Millions, counted here with all units and as published, and the deviation",
+        caption=f"published: {'; '.join(sources)}",
+        box=box.SIMPLE_HEAD,
+    )
     result.add_column("model", no_wrap=True)
     for heading in ("params", "publ.", "%", "MACs", "publ.", "%"):
         result.add_column(heading, justify="right", no_wrap=True)
-    result.add_column("source")
     for row in counted_rows:
         cost = family_of(row.config).cost(row.config).total
         params, macs = cost.params / MILLION, cost.macs / MILLION
@@ -67,7 +70,6 @@ def table(counted_rows: list[Row]) -> Table:
             f"{macs:.2f}",
             "" if published.macs is None else f"{published.macs:.2f}",
             deviation(macs, published.macs),
-            published.source,
         )
     return result
 

@@ -39,9 +39,9 @@ class Optimization:
         learning_rate_schedule: "cosine" to 0 in each stage, "exponential" (x0.97 per epoch of 250),
             or "triangular": up over `warmup` of the stage and down to 0, linearly.
         warmup: fraction of each stage over which the learning rate rises from 0.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         nesterov: whether SGD uses Nesterov's momentum.
-        weight_decay: times each weight, added to its gradient after clipping.
+        weight_decay: what each weight is multiplied by and then added to its gradient after clipping.
         clip_norm: global norm that the gradient is clipped to; 0 clips nothing.
         label_smoothing: share of the target that goes to all classes alike.
         weight_average: time constant of the average of the weights that the finished model has, as

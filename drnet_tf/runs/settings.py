@@ -24,7 +24,7 @@ class Settings:
         data_dir: folder of the prepared data set; none for the default of tensorflow-datasets.
         input_pipeline: "tfdata", or "device" for a small set that stays on the accelerator.
         train_on_validation: whether to train on the validation images too.
-        seed: of initial weights, noise, order and augmentation.
+        seed: seed of initial weights, noise, order and augmentation.
         deterministic: whether to make the same bits every time, at some cost of speed.
         resource: what E[R] counts, "flops", "params" or "latency"; without effect where nothing
             routes.
@@ -33,7 +33,7 @@ class Settings:
         initial_weights: workdir of another run of this architecture, with whose weights this one
             begins; none for random ones.
         dtype: a Keras dtype policy.
-        checkpoint_minutes: between checkpoints within an epoch; 0 for none.
+        checkpoint_minutes: minutes between checkpoints within an epoch; 0 for none.
         validate_epochs: epochs between looks at the accuracy on the validation images, where there
             are some that are not trained on, and at the selected branches; 0 for none.
         distribution: over which devices to train.
