@@ -13,7 +13,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def step_module() -> types.ModuleType:
-    """`tensorflow_step` or `jax_step`, by KERAS_BACKEND; both have the same functions.
+    """`on_tensorflow.step` or `on_jax.step`, by KERAS_BACKEND; both have the same functions.
 
     Raises:
         UserError: Keras runs on another backend.
@@ -22,7 +22,7 @@ def step_module() -> types.ModuleType:
 
 
 def placement_module() -> types.ModuleType:
-    """`tensorflow_placement` or `jax_placement`, by KERAS_BACKEND.
+    """`on_tensorflow.placement` or `on_jax.placement`, by KERAS_BACKEND.
 
     Raises:
         UserError: Keras runs on another backend.
@@ -34,4 +34,4 @@ def _module(part: str) -> types.ModuleType:
     name = keras.backend.backend()
     if name not in BACKENDS:
         raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}, not {name}")
-    return importlib.import_module(f"drnet_tf.training.{name}_{part}")
+    return importlib.import_module(f"drnet_tf.training.on_{name}.{part}")

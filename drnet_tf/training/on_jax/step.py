@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.backends.jax import _index
+from drnet_tf.backends.jax import (  # noqa: F401, what the loop finds by this module
+    _index,
+    compile_forward,
+    compile_updates,
+    compiled,
+    make_deterministic,
+)
 from drnet_tf.models import DRNet
 from drnet_tf.models.drnet.objective import objective
 from drnet_tf.models.drnet.recipe import Recipe

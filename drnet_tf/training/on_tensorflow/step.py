@@ -7,6 +7,12 @@ import functools
 import keras
 import tensorflow as tf
 
+from drnet_tf.backends.tensorflow import (  # noqa: F401, what the loop finds by this module
+    compile_forward,
+    compile_updates,
+    compiled,
+    make_deterministic,
+)
 from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.layers.separable_conv import SeparableConvs
 from drnet_tf.models import DRNet
