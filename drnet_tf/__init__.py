@@ -1,15 +1,14 @@
 """Dynamic Routing Networks: image classifiers in which each image runs only what it needs."""
 
-import os
+from drnet_tf import quiet
 
-# Before TensorFlow is imported: its start-up notes would hide what a command says.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+quiet.start()  # before TensorFlow is imported: its notes would hide what a command says
 
-from drnet_tf.models import (
+from drnet_tf.models import (  # noqa: E402
     DRNet,
     build_from_config,
     build_model,
-    list_models,  # noqa: E402
+    list_models,
 )
 from drnet_tf.models.drnet.architecture import DRNetConfig  # noqa: E402
 
