@@ -79,7 +79,7 @@ def _filter_descriptor() -> None:
     os.dup2(beginning, 2)
     os.close(beginning)
     python = sys.stderr
-    sys.stderr = sys.__stderr__ = os.fdopen(
+    sys.stderr = os.fdopen(
         direct, "w", buffering=1, encoding=python.encoding, errors=python.errors
     )
 
