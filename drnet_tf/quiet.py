@@ -79,9 +79,7 @@ def _filter_descriptor() -> None:
     os.dup2(beginning, 2)
     os.close(beginning)
     python = sys.stderr
-    sys.stderr = os.fdopen(
-        direct, "w", buffering=1, encoding=python.encoding, errors=python.errors
-    )
+    sys.stderr = os.fdopen(direct, "w", buffering=1, encoding=python.encoding, errors=python.errors)
 
     def finish() -> None:
         """Waits until all lines are printed, so that none comes after the end of the command."""
