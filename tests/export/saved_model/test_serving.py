@@ -30,8 +30,6 @@ from tests.export.routed_model import CLASS_NAMES, assert_equal_outputs, run_ker
 from tests.source_tree import ROOT
 
 HERE = pathlib.Path(__file__).resolve().parent
-
-
 SERVING = ROOT / "docs" / "serving.md"
 
 
