@@ -63,7 +63,10 @@ def test_has_the_command_the_epochs_and_the_results_of_the_run(workdir, tmp_path
     thresholds = (0.0, 0.5, 1.0)
     assert write_report(workdir, output, thresholds) is None
     text = output.read_text()
-    assert "    python -m drnet_tf.train --model=drnet_xs.digits --dataset=" in text
+    # The command is longer than a line, as a shell reads it.
+    joined = " ".join(text.replace(" \\\n", " ").split())
+    assert "\n    python -m drnet_tf.train --model=drnet_xs.digits" in text
+    assert "python -m drnet_tf.train --model=drnet_xs.digits --dataset=" in joined
     assert "21 steps of 4 images" in text and "seed 5" in text
     # 28 images at 40 a second, 12 at 20, 28 at 40: 68 in 2 seconds.
     assert ", 34 images per second, " in text
