@@ -1,6 +1,6 @@
 """Loads a .tflite file and says what that took: run by footprint.py, in a fresh process.
 
-    load_probe.py MODEL IMAGES THRESHOLD
+    load_probe.py MODEL IMAGES [THRESHOLD]
 
 IMAGES is an .npy file, float32 [images, height, width, 3]. Only numpy and LiteRT are imported, and
 nothing of this project. The result is a line of JSON.
@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has taken so far: the peak of its resident set."""
+    """Returns the most memory that this process has taken so far: the peak of its resident set."""
     with open("/proc/self/status") as file:
         for line in file:
             if line.startswith("VmHWM:"):
@@ -26,13 +26,13 @@ def peak_bytes() -> int:
 
 
 def input_indices(interpreter: Interpreter) -> dict[str, int]:
-    """Which tensors the inputs are."""
+    """Tells which tensors the inputs are."""
     # Apart: while these details are held, nothing can be invoked.
     details = interpreter.get_signature_runner("serving_default").get_input_details()
     return {name: value["index"] for name, value in details.items()}
 
 
-def main(model: str, images_file: str, threshold: str) -> None:
+def main(model: str, images_file: str, threshold: str = "nan") -> None:
     images = np.load(images_file)
     before = peak_bytes()
     start = time.perf_counter()
