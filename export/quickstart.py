@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def closing_table(evaluated: list[ThresholdResult], timed: list[BenchmarkResult]) -> Table:
-    """Makes a table of accuracy and cost over the test set, and latency over some of its images, by threshold."""
+    """Makes a table by threshold: accuracy and cost of the test set, latency of some images."""
     title = f"routed .tflite; the dense graph takes {timed[0].dense_median_ms:.3f} ms"
     table = Table(title=title, title_justify="left")
     for name in (

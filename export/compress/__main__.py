@@ -3,9 +3,9 @@
     python -m export.compress --method=prune --sparsity=0.5 --workdir=runs/first --output=runs/half
     python -m export.compress --method=cluster --clusters=32 --workdir=runs/first --output=runs/32
 
-It writes a training run like any other, for drnet_tf.evaluate and export.convert. The exported file
-has the same size, only the zipped file is smaller: a .tflite holds every weight, and LiteRT computes
-with zeros as fast as with other numbers.
+It writes a training run like any other, for drnet_tf.evaluate and export.convert. The exported
+file has the same size, only the zipped file is smaller: a .tflite holds every weight, and LiteRT
+computes with zeros as fast as with other numbers.
 
 The model is fine-tuned meanwhile, on training images that are augmented as in training, by
 cross-entropy alone. Half of the images of a batch run all branches, the other half those that they

@@ -101,7 +101,7 @@ def _graph(*inputs: tf.TensorSpec) -> Callable:
 
 
 def _decode(encoded: tf.Tensor, size: int, fit: Fit) -> tf.Tensor:
-    """Decodes contents of image files, string [batch], to float32 [batch, size, size, 3] in 0..255."""
+    """Decodes image files, string [batch], to float32 [batch, size, size, 3] in 0..255."""
 
     def decode_one(content):
         image = tf.io.decode_image(content, channels=3, expand_animations=False)

@@ -3,7 +3,7 @@
     python -m export.score --export_dir=exported --input=FOLDER --output=scores.csv --threshold=0.8
 
 `--input` is a folder of image files, read with all folders below, or the name of a data set. The
-output, .csv or .parquet, has one row per image, in the order of the sorted paths or of the data set:
+output, .csv or .parquet, has one row per image, in the order of sorted paths or of the data set:
 
 path (of a folder) or index (of a data set)
 class          the most probable one

@@ -1,9 +1,9 @@
 """Writes a route, the units that an image selects, as one short word for tables.
 
-The bits of `selected`, such as [cells, connections, branches], in that order, the last axis running fastest,
-1 for a selected branch; filled up with zeros to whole bytes, the first bit being the highest of the
-first byte; written as two hexadecimal digits per byte. 3 cells of 8 connections of 5 branches are
-120 bits, 30 digits.
+The bits of `selected`, such as [cells, connections, branches], in that order, the last axis running
+fastest, 1 for a selected unit; filled up with zeros to whole bytes, the first bit being the highest
+of the first byte; written as two hexadecimal digits per byte. 3 cells of 8 connections of 5
+branches are 120 bits, 30 digits.
 """
 
 from __future__ import annotations
