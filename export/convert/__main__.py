@@ -34,7 +34,7 @@ from export.convert.gate_choice import (
     AUTO,
     CONVOLUTIONS,
     STRUCTURES,
-    choose_plan,
+    choose_structure,
     gate_table,
     measure_gates,
 )
@@ -178,7 +178,7 @@ def _measured_plan(trained: Trained, images: np.ndarray, threshold: float | None
     rich.console.Console().print(gate_table(times))
     knob = knob_with(trained.run.family.knob, threshold)
     use = select_all(trained.model, images, knob.default)[0].mean(axis=0)
-    return choose_plan(trained.model.config, times, use)
+    return choose_structure(trained.model.config, times, use)
 
 
 def _print_written(export: Export) -> None:

@@ -101,6 +101,7 @@ def convert(
             class_names,
             folder,
             operators,
+            graph,
             plan,
             knob,
             {
@@ -128,25 +129,18 @@ def knob_with(knob: Knob | None, default: float | None) -> Knob | None:
 
 
 def _checked_tflite(graph: RoutedGraph, plan: Plan) -> tuple[bytes, dict[str, int]]:
-    own = _own_layers(graph)
+    own = ", ".join(graph.own_layers)
     try:
         model = to_tflite(graph, plan)
     except Exception as error:
         # Only the layers of a user can hold what the converter does not know.
         if not own:
             raise
-        raise UserError(f"branch {', '.join(own)} does not convert to TFLite: {error}") from error
+        raise UserError(f"branch {own} does not convert to TFLite: {error}") from error
     operators = count_operators(model)
     if unknown := not_builtin(operators):
         raise UserError(
-            f"{', '.join(own) or 'the model'} needs operators that TFLite does not have built in: "
-            f"{', '.join(unknown)}"
+            f"{f'branch {own}' if own else 'the model'} needs operators that TFLite does not have "
+            f"built in: {', '.join(unknown)}"
         )
     return model, dict(operators)
-
-
-def _own_layers(graph: RoutedGraph) -> list[str]:
-    """Names the branches of a DRNet that hold a layer of the user's own."""
-    network = getattr(graph, "network", None)
-    cells = network.cells if network is not None else ()
-    return sorted({graph.config.branches[key[1]] for cell in cells for key in cell.layers})

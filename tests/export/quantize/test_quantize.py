@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from export.verify.borderline import borderline
 
 from drnet_tf.errors import UserError
 from export.folder import export as export_module
@@ -19,7 +20,6 @@ from export.quantize.fine_tuning import FineTuning
 from export.quantize.quantization import QUANTIZATIONS, parse_quantizations, quantize
 from export.tflite.operators import count_operators, not_builtin
 from export.tflite.runner import TFLiteRunner
-from export.verify.borderline import borderline
 from tests.export.routed_model import CONFIG
 from tests.source_tree import ROOT
 

@@ -12,6 +12,7 @@ from export.convert.conversion import convert
 from export.convert.fixed_file import StaticRequest
 from export.folder.description import describe_file
 from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.quantize.quantization import QUICK, quantize
 from export.stress import process as stress_process
@@ -104,11 +105,11 @@ def test_every_wrong_answer_is_a_fault():
 
 
 def test_file_with_wrong_answers_is_reported(exported, tmp_path):
-    network = read_weights(exported.trained.model)
-    bias = network.classifier.bias * np.float32(np.nan)
-    classifier = dataclasses.replace(network.classifier, bias=bias)
+    graph = graph_of(exported.trained.model)
+    bias = graph.classifier.bias * np.float32(np.nan)
+    classifier = dataclasses.replace(graph.classifier, bias=bias)
     folder = shutil.copytree(exported.folder, tmp_path / "copy")
-    model = to_tflite(dataclasses.replace(network, classifier=classifier), routed(network.config))
+    model = to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph))
     (folder / "model.tflite").write_bytes(model)
     values = json.loads((folder / "model.json").read_text())
     values["files"]["model.tflite"] = describe_file(folder / "model.tflite")
