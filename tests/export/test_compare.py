@@ -11,6 +11,7 @@ from drnet_tf.errors import UserError
 from export.compare import compare_files, result_table
 from export.folder.description import describe_file
 from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.tflite.converter import to_tflite
 from tests.export.routed_model import run_keras

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from export.verify.borderline import borderline
 
 from drnet_tf.errors import UserError
 from export.folder import export as export_module
 from export.folder.export import Export
 from export.folder.json_schema import violations
+from export.graphs.drnet.borderline import borderline
 from export.quantize.calibration import tensor_ranges
 from export.quantize.fine_tuning import FineTuning
 from export.quantize.quantization import QUANTIZATIONS, parse_quantizations, quantize
