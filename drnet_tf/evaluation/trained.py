@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drnet_tf.data.evaluation_images import open_images
+from drnet_tf.data.evaluation_images import EvaluationImages, open_images
 from drnet_tf.evaluation.thresholds import ThresholdResult, evaluate
 from drnet_tf.progress import ProgressBar
-from drnet_tf.runs.workdir import Trained
+from drnet_tf.runs.workdir import Run, Trained
 
 BATCH_SIZE = 100
+
+
+def open_run_images(run: Run, data_dir: str | None = None) -> EvaluationImages:
+    """Opens the data set that a model was trained on.
+
+    Args:
+        data_dir: folder of prepared data sets; None for the one of the run.
+    """
+    return open_images(
+        run.dataset,
+        data_dir or run.settings.data_dir,
+        run.config.image_size,
+        train_on_validation=run.settings.train_on_validation,
+    )
 
 
 def evaluate_trained(
@@ -20,13 +34,7 @@ def evaluate_trained(
     batch_size: int = BATCH_SIZE,
 ) -> list[ThresholdResult]:
     """Evaluates on a split of the data set that the model was trained on."""
-    settings = trained.run.settings
-    images = open_images(
-        trained.run.dataset,
-        data_dir or settings["data_dir"],
-        trained.run.config.image_size,
-        train_on_validation=settings["train_on_validation"],
-    )
+    images = open_run_images(trained.run, data_dir)
     with ProgressBar("evaluating") as progress:
         return evaluate(
             trained.model,

@@ -8,17 +8,17 @@ import pytest
 
 from drnet_tf.errors import UserError
 from export.benchmark.footprint import PROBE, footprint_table, measure_footprints
-from export.graphs.drnet.folding import read_weights
+from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
 from export.tflite.converter import to_tflite
 from export.tflite.programs import run_program
 
 
 def test_measures_both_graphs(exported, images):
-    dense_model = to_tflite(read_weights(exported.trained.model), DENSE)
+    dense_model = to_tflite(graph_of(exported.trained.model), DENSE)
     steps = []
     footprints = measure_footprints(
-        exported.folder,
+        exported.export,
         dense_model,
         images,
         progress=lambda done, total, text: steps.append((done, total, text)),
@@ -63,4 +63,4 @@ def test_probe_loads_no_other_framework():
 
 def test_file_that_is_no_model_ends_with_one_line(exported, images):
     with pytest.raises(UserError, match="ended with status 1: "):
-        measure_footprints(exported.folder, b"no model", images[:1], processes=1)
+        measure_footprints(exported.export, b"no model", images[:1], processes=1)

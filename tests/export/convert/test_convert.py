@@ -68,7 +68,7 @@ def test_failure_leaves_the_older_export_as_it_was(exported, tmp_path, monkeypat
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(conversion, "_routed_tflite", lambda network, structure: (b"new", {}))
+    monkeypatch.setattr(conversion, "_checked_tflite", lambda graph, plan: (b"new", {}))
     monkeypatch.setattr(conversion, "write_saved_model", fail)
     with pytest.raises(OSError, match="No space left"):
         convert(exported.trained, CLASS_NAMES, output)

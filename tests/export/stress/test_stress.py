@@ -11,7 +11,7 @@ from drnet_tf.errors import UserError
 from export.convert.conversion import convert
 from export.convert.fixed_file import StaticRequest
 from export.folder.description import describe_file
-from export.graphs.drnet.folding import read_weights
+from export.folder.export import Export
 from export.graphs.plan import routed
 from export.quantize.quantization import QUICK, quantize
 from export.stress import process as stress_process
@@ -31,13 +31,12 @@ def everything(exported, images, tmp_path_factory):
     """An export with a static file and all quantizations."""
     folder = tmp_path_factory.mktemp("stress") / "export"
     request = StaticRequest(0.5, 2, Arrays(CLASS_NAMES, images), images=5)
-    convert(exported.trained, CLASS_NAMES, folder, static=request)
-    quantize(exported.trained, folder, QUICK, images)
-    return folder
+    export = convert(exported.trained, CLASS_NAMES, folder, static=request)
+    return quantize(exported.trained, export, QUICK, images)
 
 
 def test_ten_thousand_inputs_and_many_invocations_of_the_float32_file(exported):
-    (result,) = stress(exported.folder, inputs=10_000, invocations=20_000)
+    (result,) = stress(exported.export, inputs=10_000, invocations=20_000)
     assert result.faults == []
     assert result.images == {PIXELS: 5000, BEYOND: 2500, NOT_FINITE: 2500}
     assert result.unanswered[PIXELS] == 0
@@ -114,7 +113,7 @@ def test_file_with_wrong_answers_is_reported(exported, tmp_path):
     values = json.loads((folder / "model.json").read_text())
     values["files"]["model.tflite"] = describe_file(folder / "model.tflite")
     (folder / "model.json").write_text(json.dumps(values))
-    (result,) = stress(folder, 8, 1)
+    (result,) = stress(Export.open(folder), 8, 1)
     (fault,) = result.faults
     assert fault.startswith("float32: 4 of 8 inputs failed: input 0 (0..255, T=")
     assert fault.endswith("probabilities are not finite")
