@@ -29,11 +29,11 @@ from drnet_tf.runs.workdir import Run, Trained, load_trained
 from drnet_tf.writing import check_folder_writable
 from export.convert.branch_use import counting_images, select_all
 from export.convert.conversion import convert, knob_with
-from export.convert.fixed_file import MOST_USED, StaticRequest, read_branches, summary
+from export.convert.fixed_file import MOST_USED, FixedRequest, read_branches, summary
 from export.convert.gate_choice import (
     AUTO,
     CONVOLUTIONS,
-    STRUCTURES,
+    GATINGS,
     choose_plan,
     gate_table,
     measure_gates,
@@ -77,7 +77,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "structure",
         CONVOLUTIONS,
-        STRUCTURES,
+        GATINGS,
         "Which branches sit in an IF: those with parameters, or where it pays at the default "
         "threshold, by times measured on this machine and the branches that images select.",
     )
@@ -115,7 +115,7 @@ def main() -> None:
     fit = run.fit or _fit_of_data_set(run, images)
     plan = static = None
     if values.static_threshold is not None:
-        static = StaticRequest(values.static_threshold, branches, images, values.static_images)
+        static = FixedRequest(values.static_threshold, branches, images, values.static_images)
     if values.structure == AUTO:
         pixels, _ = counting_images(images, values.structure_images)
         plan = _measured_plan(trained, pixels, values.default_threshold)

@@ -12,7 +12,7 @@ from drnet_tf.models.family import Knob
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import replacing
-from export.convert.fixed_file import StaticRequest, write_static_file
+from export.convert.fixed_file import FixedRequest, write_fixed_file
 from export.flags import require_tensorflow
 from export.folder import names
 from export.folder.description import describe
@@ -38,7 +38,7 @@ def convert(
     fit: Fit | None = None,
     default_threshold: float | None = None,
     plan: Plan | None = None,
-    static: StaticRequest | None = None,
+    static: FixedRequest | None = None,
 ) -> Export:
     """Writes the export of a model.
 
@@ -87,7 +87,7 @@ def convert(
         progress(2, _STEPS, f"writing {names.DESCRIPTION_FILE}")
         facts = {}
         if static is not None:
-            facts["static"] = write_static_file(
+            facts["static"] = write_fixed_file(
                 trained.model,
                 graph,
                 static,
@@ -128,7 +128,7 @@ def knob_with(knob: Knob | None, default: float | None) -> Knob | None:
 
 
 def _checked_tflite(graph: RoutedGraph, plan: Plan) -> tuple[bytes, dict[str, int]]:
-    own = _own_layers(graph)
+    own = graph.own_layers
     try:
         model = to_tflite(graph, plan)
     except Exception as error:
@@ -143,10 +143,3 @@ def _checked_tflite(graph: RoutedGraph, plan: Plan) -> tuple[bytes, dict[str, in
             f"{', '.join(unknown)}"
         )
     return model, dict(operators)
-
-
-def _own_layers(graph: RoutedGraph) -> list[str]:
-    """Names the branches of a DRNet that hold a layer of the user's own."""
-    network = getattr(graph, "network", None)
-    cells = network.cells if network is not None else ()
-    return sorted({graph.config.branches[key[1]] for cell in cells for key in cell.layers})
