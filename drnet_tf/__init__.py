@@ -1,18 +1,46 @@
-"""Dynamic Routing Networks: image classifiers in which each image runs only what it needs."""
+"""Dynamic Routing Networks: image classifiers in which each image runs only what it needs.
 
-import os
+Names are imported when they are used: a process that needs the errors or the runner of a .tflite
+file does not wait for Keras.
+"""
 
-# Before TensorFlow is imported: its start-up notes would hide what a command says.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from drnet_tf.models import (
-    DRNet,
-    build_from_config,
-    build_model,
-    list_models,  # noqa: E402
-)
-from drnet_tf.models.drnet.architecture import DRNetConfig  # noqa: E402
+from drnet_tf import quiet
+
+quiet.start()  # before TensorFlow is imported: its notes would hide what a command says
+
+if TYPE_CHECKING:
+    from drnet_tf.models.drnet.architecture import DRNetConfig
+    from drnet_tf.models.drnet.network import DRNet
+    from drnet_tf.models.registry import build_from_config, build_model, list_models, model_config
 
 __version__ = "0.1.0"
 
-__all__ = ["DRNet", "DRNetConfig", "build_from_config", "build_model", "list_models"]
+_MODULES = {
+    "DRNet": "models.drnet.network",
+    "DRNetConfig": "models.drnet.architecture",
+    "build_from_config": "models.registry",
+    "build_model": "models.registry",
+    "list_models": "models.registry",
+    "model_config": "models.registry",
+}
+__all__ = [
+    "DRNet",
+    "DRNetConfig",
+    "build_from_config",
+    "build_model",
+    "list_models",
+    "model_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

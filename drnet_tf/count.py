@@ -1,4 +1,4 @@
-"""Counts every registered model and puts the paper's figures beside: `python -m drnet_tf.count`."""
+"""Counts every registered model and puts published figures beside: `python -m drnet_tf.count`."""
 
 from __future__ import annotations
 
@@ -10,66 +10,66 @@ from rich.console import Console
 from rich.table import Table
 
 from drnet_tf.command_line import run
-from drnet_tf.layers.cost import Cost
-from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.cost import cost_table
-from drnet_tf.models.drnet.variants import PAPER, WITHOUT_ROUTER, PaperCount
-from drnet_tf.models.registry import list_models, model_config
+from drnet_tf.models.family import Published
+from drnet_tf.models.registry import FAMILIES, family_of, model_config
 
 MILLION = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A counted network beside the paper's figures."""
+    """A counted network beside published figures."""
 
     label: str
-    config: DRNetConfig
-    paper: PaperCount
+    config: Any
+    published: Published
 
 
 def rows() -> list[Row]:
-    """Every registered model, and the paper's ablation of DRNet(S) without RouterNet."""
+    """Lists every registered model, and every published ablation of one."""
+    found = []
+    for family in FAMILIES.values():
+        for name, variant in family.variants.items():
+            for task in variant.tasks:
+                model = f"{name}.{task}"
+                published = variant.published.get(task, ())
+                if not any(not figures.overrides for figures in published):
+                    published = (Published(), *published)
+                for figures in published:
+                    changes = [f"{field}={value}" for field, value in figures.overrides.items()]
+                    config = model_config(model, **figures.overrides)
+                    found.append(Row(" ".join([model, *changes]), config, figures))
+    return found
 
-    def row(name: str, label: str, paper: PaperCount, **overrides: Any) -> Row:
-        return Row(label, model_config(name, **overrides), paper)
 
-    ablation = "drnet_s.cifar10"
-    return [
-        row(ablation, f"{ablation} router=none", WITHOUT_ROUTER, router="none"),
-        *(row(name, name, PAPER.get(name, PaperCount())) for name in list_models()),
-    ]
-
-
-def count(config: DRNetConfig) -> Cost:
-    """Trainable parameters and multiply-accumulates, all branches, no auxiliary head."""
-    return cost_table(config).total
-
-
-def deviation(counted: float, paper: float | None) -> str:
-    """How far a count is from the paper's, in percent of the latter."""
-    return "" if paper is None else f"{100 * (counted - paper) / paper:+.1f}"
+def deviation(counted: float, published: float | None) -> str:
+    """Tells how far a count is from a published one, in percent of the latter."""
+    return "" if published is None else f"{100 * (counted - published) / published:+.1f}"
 
 
 def table(counted_rows: list[Row]) -> Table:
-    """One line a network."""
+    """Makes a table with one line per network."""
+    sources = dict.fromkeys(row.published.source for row in counted_rows if row.published.source)
     result = Table(
-        title="Millions, counted here and in the paper, and the deviation", box=box.SIMPLE_HEAD
+        title="Millions, counted here with all units and as published, and the deviation",
+        caption=f"published: {'; '.join(sources)}",
+        box=box.SIMPLE_HEAD,
     )
     result.add_column("model", no_wrap=True)
-    for heading in ("params", "paper", "%", "MACs", "paper", "%"):
+    for heading in ("params", "publ.", "%", "MACs", "publ.", "%"):
         result.add_column(heading, justify="right", no_wrap=True)
     for row in counted_rows:
-        cost = count(row.config)
+        cost = family_of(row.config).cost(row.config).total
         params, macs = cost.params / MILLION, cost.macs / MILLION
+        published = row.published
         result.add_row(
             row.label,
             f"{params:.3f}",
-            "" if row.paper.params is None else f"{row.paper.params:.2f}",
-            deviation(params, row.paper.params),
+            "" if published.params is None else f"{published.params:.2f}",
+            deviation(params, published.params),
             f"{macs:.2f}",
-            "" if row.paper.macs is None else f"{row.paper.macs:.2f}",
-            deviation(macs, row.paper.macs),
+            "" if published.macs is None else f"{published.macs:.2f}",
+            deviation(macs, published.macs),
         )
     return result
 

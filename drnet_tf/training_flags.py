@@ -1,165 +1,229 @@
-"""The flags of a training run: one for each field of its recipe, augmentation and settings.
+"""The flags of a training run: one for each field of what describes it.
 
-They are defined by functions, not on import, so that commands can use each other's functions.
+A recipe and an architecture belong to a family: their flags are those of all families together, and
+one that the model's family does not have is refused. A flag that is not given has no value; what
+then counts is the recipe that --recipe names, and the registered architecture.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
+import types
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
 
-from drnet_tf.data.augmentation import AUTOAUGMENT_POLICIES, Augmentation
+from drnet_tf.data.augmentation import Augmentation
+from drnet_tf.docstrings import described_fields
 from drnet_tf.errors import UserError
-from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
-from drnet_tf.models import list_models, model_config
-from drnet_tf.models.drnet.architecture import ROUTERS, STEMS, DRNetConfig
-from drnet_tf.models.drnet.recipe import Recipe
-from drnet_tf.models.drnet.recipes import RECIPES
-from drnet_tf.models.objective import RESOURCES
-from drnet_tf.models.schedules import LEARNING_RATES
+from drnet_tf.models.family import Family
+from drnet_tf.models.registry import FAMILIES, find_family, list_models, model_config
 from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import Run
-from drnet_tf.training.feeds import PIPELINES
-from drnet_tf.training.placement import DISTRIBUTIONS
 
 NONE = "none"  # so that a command can take back what its flagfile or recipe says
-#: What each flag of a recipe or an augmentation says in --help is in the docstring of its class.
-_CHOICES = {
-    "learning_rate_schedule": LEARNING_RATES,
-    "autoaugment": (NONE, *AUTOAUGMENT_POLICIES),
-    "recalibration": RECALIBRATIONS,
-    "router": ROUTERS,
-    "stem": STEMS,
-    "resource": RESOURCES,
-    "input_pipeline": PIPELINES,
-    "distribution": DISTRIBUTIONS,
-}
-
+PAPER = "paper"
 #: What stands for a place on a machine in the command of a run.
 _PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
-_NOT_FLAGS = ("fill",)  # always the mean of the model's data
-
-_ARCHITECTURE_FLAGS = {
-    "recalibration": str,
-    "router": str,
-    "stem": str,
-    "image_size": int,
-    "classes": int,
-    "cells": int,
-    "channels": int,
-    "nodes": int,
-    "connection_seed": int,
+#: Fields that follow from others: the mean of the model's data, the length that --epochs gives.
+_NOT_FLAGS = ("fill", "mean", "deviation", "node_inputs", "epochs")
+#: Names that flags had in earlier versions.
+_FORMER = {
+    "recalibrate_threshold": "norm_moments_threshold",
+    "recalibrate_images": "norm_moments_images",
 }
 
 
 def define_flags() -> None:
     """Defines all flags of a training run."""
-    flags.DEFINE_string("workdir", None, "Folder of the run; a run in it goes on.")
-    flags.DEFINE_string("dataset", None, "Name of the data set, such as cifar10.")
-    flags.DEFINE_enum("recipe", "paper", RECIPES, "What flags of the recipe are where not given.")
-    flags.DEFINE_float("epochs", None, "Length of the run; both stages keep their shares of it.")
-    _define_flags(Recipe, "Recipe")
-    _define_flags(Augmentation, "Augmentation")
-    _define_flags(Settings, "Run")
+    flags.DEFINE_string("workdir", None, "Folder of the run; a run that is in it is resumed.")
+    flags.DEFINE_string("dataset", None, "Name of the data set, such as cifar10, or an .npz file.")
+    names = dict.fromkeys(name for family in FAMILIES.values() for name in family.recipes)
+    text = "Recipe that flags of their own change; each family has its own values."
+    flags.DEFINE_enum("recipe", PAPER, list(names), text)
+    flags.DEFINE_float("epochs", None, "Length of the run; its stages keep their shares of it.")
+    _define_flags([family.recipe for family in FAMILIES.values()], given_only=True)
+    for former, name in _FORMER.items():
+        flags.DEFINE_alias(former, name)
+    _define_flags([Augmentation])
+    _define_flags([Settings])
     define_model_flags()
 
 
 def define_model_flags() -> None:
     """Defines the flags of a model and its architecture."""
     flags.DEFINE_string("model", None, f"One of {', '.join(list_models())}.")
-    flags.DEFINE_list("branches", None, "Names of the branches, instead of the model's.")
-    text = "Architecture, instead of the model's; see drnet_tf.architecture.DRNetConfig."
-    for name, kind in _ARCHITECTURE_FLAGS.items():
-        _define_flag(name, kind, None, text)
+    _define_flags([family.config for family in FAMILIES.values()], given_only=True)
 
 
-def _define_flags(description: type, group: str) -> None:
-    """One flag for each field of a dataclass, of its type and with its default."""
-    kinds = typing.get_type_hints(description)
-    text = f"{group}; see {description.__module__}.{description.__name__}."
-    for field in dataclasses.fields(description):
-        if field.name not in _NOT_FLAGS:
-            _define_flag(field.name, kinds[field.name], field.default, text)
+def _define_flags(descriptions: Iterable[type], given_only: bool = False) -> None:
+    """Defines a flag for each field of some dataclasses, explained by their docstrings.
+
+    Args:
+        given_only: whether a flag that is not given has no value, instead of the field's default.
+    """
+    defined = set()
+    for description in descriptions:
+        kinds, texts = typing.get_type_hints(description), described_fields(description)
+        for field in dataclasses.fields(description):
+            if field.name not in defined and field.name not in _NOT_FLAGS:
+                defined.add(field.name)
+                default = None if given_only else field.default
+                _define_flag(field, kinds[field.name], default, texts[field.name])
 
 
 class _OptionalFloat(flags.FloatParser):
-    """A number, or the word by which a command takes back what its flagfile or recipe says."""
+    """Reads a number, or the word by which a command takes back what its recipe says."""
 
     def parse(self, argument):
         return None if argument in (None, NONE) else super().parse(argument)
 
 
-def _define_flag(name: str, kind: type, default: Any, text: str) -> None:
-    if name in _CHOICES:
-        flags.DEFINE_enum(name, default, _CHOICES[name], text)
+def _define_flag(field: dataclasses.Field, kind: Any, default: Any, text: str) -> None:
+    if choices := field.metadata.get("choices"):
+        flags.DEFINE_enum(field.name, default, choices, text)
         return
     if kind == float | None:
-        flags.DEFINE(_OptionalFloat(), name, default, text)
+        flags.DEFINE(_OptionalFloat(), field.name, default, text)
         return
+    if typing.get_origin(kind) is tuple:
+        flags.DEFINE_list(field.name, default, text)
+        return
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
     define = {
         bool: flags.DEFINE_bool,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
     }.get(kind, flags.DEFINE_string)
-    define(name, default, text)
+    define(field.name, default, text)
+
+
+def read_run() -> Run:
+    """Reads the training run that the flags describe.
+
+    Raises:
+        UserError: a flag is missing, or makes no sense.
+    """
+    values = flags.FLAGS
+    for name in ("model", "dataset"):
+        if not values[name].value:
+            raise UserError(f"--{name} is needed; a --flagfile from configs/ sets the rest")
+    config = config_from_flags()
+    return Run(
+        values.model,
+        config,
+        values.dataset,
+        read_recipe(),
+        read_flags(Augmentation, fill=config.mean),
+        read_flags(Settings),
+    )
 
 
 def read_flags(description: type, **further: Any) -> Any:
-    """An instance of a dataclass from its flags."""
+    """Makes an instance of a dataclass from its flags."""
     names = [field.name for field in dataclasses.fields(description)]
     values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
     if values.get("autoaugment") == NONE:
         values["autoaugment"] = None
+    return _made(description, values | further)
+
+
+def read_recipe() -> Any:
+    """Reads the recipe that --recipe names, with what flags of their own say, in --epochs."""
+    family = _family()
+    name, epochs = flags.FLAGS.recipe, flags.FLAGS.epochs
+    if name not in family.recipes:
+        known = ", ".join(family.recipes)
+        raise UserError(f"{flags.FLAGS.model} has the recipes {known}, not {name}")
+    given = _given(family, "recipe")
+    recipe = _made(lambda **changes: dataclasses.replace(family.recipes[name], **changes), given)
+    return recipe if epochs is None else recipe.of_epochs(epochs)
+
+
+def config_from_flags() -> Any:
+    """Reads the architecture that the flags of `define_model_flags` describe."""
     try:
-        return description(**values, **further)
+        family = _family()
+        changes = _given(family, "config")
+        return model_config(flags.FLAGS.model, **changes)
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def read_recipe() -> Recipe:
-    """The recipe that `--recipe` names, with what flags of its own say, in `--epochs`."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    given = {n: flags.FLAGS[n].value for n in names if not flags.FLAGS[n].using_default_value}
-    recipe = dataclasses.replace(RECIPES[flags.FLAGS.recipe], **given)
-    epochs = flags.FLAGS.epochs
-    return recipe if epochs is None else recipe.of_epochs(epochs)
-
-
-def config_from_flags() -> DRNetConfig:
-    """The architecture that the flags of `define_model_flags` describe."""
-    values = flags.FLAGS
-    changes = {name: values[name].value for name in _ARCHITECTURE_FLAGS}
-    changes |= {"branches": values.branches and tuple(values.branches)}
-    changes = {name: value for name, value in changes.items() if value is not None}
+def _family() -> Family:
+    # Without --model, as in tests of recipes, flags are those of the first family.
+    name = flags.FLAGS.model
     try:
-        return model_config(values.model, **changes)
+        return find_family(name) if name else next(iter(FAMILIES.values()))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _given(family: Family, part: str) -> dict[str, Any]:
+    """Returns what flags say of a family's recipe or configuration, of those that are given.
+
+    Raises:
+        UserError: one is given that only another family has.
+    """
+    own = {field.name for field in dataclasses.fields(getattr(family, part))}
+    given = {}
+    for other in FAMILIES.values():
+        for field in dataclasses.fields(getattr(other, part)):
+            name = field.name
+            if name in _NOT_FLAGS or not flags.FLAGS[name].present:
+                continue
+            if name not in own:
+                raise UserError(f"{flags.FLAGS.model} has no {name}: leave out --{name}")
+            value = flags.FLAGS[name].value
+            given[name] = tuple(value) if isinstance(value, list) else value
+    return given
+
+
+def _made(make, values: dict[str, Any]) -> Any:
+    try:
+        return make(**values)
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
 def command_of(run: Run) -> str:
-    """The command that begins a run, in flags that differ from their defaults alone.
+    """Returns the command that begins a run, in flags that differ from their defaults alone.
 
     Where files lie on a machine says nothing about the run: `--data_dir=DIR` stands for the data.
     """
-    given = {"model": run.model, "dataset": run.dataset}
-    config, registered = run.config.to_dict(), model_config(run.model).to_dict()
-    changed = [
-        name for name in (*_ARCHITECTURE_FLAGS, "branches") if config[name] != registered[name]
-    ]
-    given |= {name: config[name] for name in changed}
-    for description in (Recipe, Augmentation, Settings):
-        for field in dataclasses.fields(description):
-            value = run.settings.get(field.name, field.default)
-            if field.name not in _NOT_FLAGS and value != field.default:
-                given[field.name] = value
+    given: dict[str, Any] = {"model": run.model, "dataset": run.dataset}
+    given |= _changed(model_config(run.model), run.config)
+    given |= _recipe_flags(run)
+    given |= _changed(Augmentation(), run.augmentation) | _changed(Settings(), run.settings)
     given |= {name: place for name, place in _PLACES.items() if name in given}
     given_flags = (shlex.quote(_as_flag(name, value)) for name, value in given.items())
     return " ".join(["python -m drnet_tf.train", *given_flags])
+
+
+def _recipe_flags(run: Run) -> dict[str, Any]:
+    """Returns the flags of a recipe: by the name, and the length, that leave the fewest others."""
+    epochs = round(run.recipe.epochs, 6)
+    found = []
+    for name, recipe in run.family.recipes.items():
+        start = {} if name == PAPER else {"recipe": name}
+        found.append(start | _changed(recipe, run.recipe))
+        scaled = recipe.of_epochs(epochs)
+        found.append(start | {"epochs": f"{epochs:g}"} | _changed(scaled, run.recipe))
+    return min(found, key=len)
+
+
+def _changed(before: Any, after: Any) -> dict[str, Any]:
+    """Returns the fields that have flags and differ, with their later values."""
+    names = [field.name for field in dataclasses.fields(after) if field.name not in _NOT_FLAGS]
+    return {
+        name: getattr(after, name)
+        for name in names
+        if getattr(after, name) != getattr(before, name)
+    }
 
 
 def _as_flag(name: str, value: Any) -> str:
@@ -167,4 +231,4 @@ def _as_flag(name: str, value: Any) -> str:
         return f"--{name}" if value else f"--no{name}"
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    return f"--{name}={value}"
+    return f"--{name}={NONE if value is None else value}"

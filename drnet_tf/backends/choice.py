@@ -1,4 +1,4 @@
-"""The modules that step, and find devices, on the Keras backend in use."""
+"""The backend in use: what KERAS_BACKEND chose."""
 
 from __future__ import annotations
 
@@ -12,26 +12,18 @@ from drnet_tf.errors import UserError
 BACKENDS = ("tensorflow", "jax")
 
 
-def step_module() -> types.ModuleType:
-    """`tensorflow_step` or `jax_step`, by KERAS_BACKEND; both have the same functions.
+def backend_name() -> str:
+    """Returns the name of the Keras backend in use.
 
     Raises:
-        UserError: Keras runs on another backend.
+        UserError: nothing here runs on it.
     """
-    return _module("step")
-
-
-def placement_module() -> types.ModuleType:
-    """`tensorflow_placement` or `jax_placement`, by KERAS_BACKEND.
-
-    Raises:
-        UserError: Keras runs on another backend.
-    """
-    return _module("placement")
-
-
-def _module(part: str) -> types.ModuleType:
     name = keras.backend.backend()
     if name not in BACKENDS:
         raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}, not {name}")
-    return importlib.import_module(f"drnet_tf.training.{name}_{part}")
+    return name
+
+
+def backend_module() -> types.ModuleType:
+    """Returns `drnet_tf.backends.tensorflow` or `.jax`; both have the same functions."""
+    return importlib.import_module(f"drnet_tf.backends.{backend_name()}")

@@ -1,4 +1,4 @@
-"""A model and its functions, compiled by JAX."""
+"""Functions of a model, compiled by JAX. `drnet_tf.backends.tensorflow` has the same functions."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from drnet_tf.models import DRNet
-
 
 def make_deterministic() -> None:
     """XLA on a CPU does so anyway; a GPU needs XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
 
 
 def compiled(function: Callable) -> Callable:
-    """A pure function of arrays, compiled."""
+    """Compiles a pure function of arrays."""
     return jax.jit(function)
 
 
-def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:
-    """A compiled function of images [batch, ...] and a threshold.
+def compile_updates(model, variables: Sequence) -> Callable[..., list[np.ndarray]]:
+    """Compiles what an evaluation of a model would leave in some of its variables.
+
+    Args:
+        variables: none of them is trained.
 
     Returns:
-        A function that gives what an evaluation of the model would leave in some of its variables
-        that are not trained.
+        A function of images [batch, ...] and a threshold, which gives their values.
     """
-    indices = [_index(model.non_trainable_variables, variable) for variable in variables]
+    places = {id(variable): i for i, variable in enumerate(model.non_trainable_variables)}
+    indices = [places[id(variable)] for variable in variables]
 
     @jax.jit
     def forward(state, images, threshold):
@@ -34,40 +35,41 @@ def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.
         return [updated[index] for index in indices]
 
     def run(images, threshold):
-        values = forward(_model_state(model), images, np.float32(threshold))
+        values = forward(_model_state(model), images, _as_array(threshold))
         return [np.asarray(value) for value in values]
 
     return run
 
 
-def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
-    """A compiled function of images [batch, ...] and a threshold.
+def compile_forward(model) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Compiles the inference of a model.
 
     Returns:
-        A function that gives logits [batch, classes] and selected [batch, cells, connections,
-        branches] as NumPy arrays. Batches of one size compile once.
+        A function of images [batch, ...] and a threshold, None for all units, which gives logits
+        [batch, classes] and the selected units [batch, *units] as NumPy arrays. Batches of one size
+        compile once.
     """
 
     @jax.jit
     def forward(state, images, threshold):
-        (logits, intermediates), _ = model.stateless_call(
+        (logits, routing), _ = model.stateless_call(
             *state, images, threshold=threshold, training=False
         )
-        return logits, intermediates["selected"]
+        return logits, routing.selected
 
     def run(images, threshold):
-        logits, selected = forward(_model_state(model), images, np.float32(threshold))
+        logits, selected = forward(_model_state(model), images, _as_array(threshold))
         return np.asarray(logits), np.asarray(selected)
 
     return run
 
 
-def _model_state(model: DRNet) -> tuple[list, list]:
+def _as_array(threshold: float | None) -> np.float32 | None:
+    return None if threshold is None else np.float32(threshold)
+
+
+def _model_state(model) -> tuple[list, list]:
     return (
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],
     )
-
-
-def _index(variables, wanted) -> int:
-    return next(i for i, variable in enumerate(variables) if variable is wanted)

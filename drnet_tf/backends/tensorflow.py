@@ -1,4 +1,4 @@
-"""A model and its functions, compiled by TensorFlow."""
+"""Functions of a model, compiled by TensorFlow. `drnet_tf.backends.jax` has the same functions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
-
-from drnet_tf.models import DRNet
 
 
 def make_deterministic() -> None:
@@ -20,16 +18,16 @@ def make_deterministic() -> None:
 
 
 def compiled(function: Callable) -> Callable:
-    """A pure function of tensors, compiled."""
+    """Compiles a pure function of tensors."""
     return tf.function(function, autograph=False)
 
 
-def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.ndarray]]:
-    """A compiled function of images [batch, ...] and a threshold.
+def compile_updates(model, variables: Sequence) -> Callable[..., list[np.ndarray]]:
+    """Compiles what an evaluation of a model leaves in some of its variables.
 
     Returns:
-        A function that gives what an evaluation of the model leaves in some of its variables. Here
-        it is in the variables themselves too; on JAX it is not.
+        A function of images [batch, ...] and a threshold, which gives their values. Here they are
+        in the variables themselves too; on JAX they are not.
     """
 
     @functools.partial(tf.function, autograph=False)
@@ -38,27 +36,32 @@ def compile_updates(model: DRNet, variables: Sequence) -> Callable[..., list[np.
         return [tf.convert_to_tensor(variable.value) for variable in variables]
 
     def run(images, threshold):
-        values = forward(tf.convert_to_tensor(images), tf.constant(threshold, tf.float32))
+        values = forward(tf.convert_to_tensor(images), _as_tensor(threshold))
         return [value.numpy() for value in values]
 
     return run
 
 
-def compile_forward(model: DRNet) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
-    """A compiled function of images [batch, ...] and a threshold.
+def compile_forward(model) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Compiles the inference of a model.
 
     Returns:
-        A function that gives logits [batch, classes] and selected [batch, cells, connections,
-        branches] as NumPy arrays. Batches of one size compile once.
+        A function of images [batch, ...] and a threshold, None for all units, which gives logits
+        [batch, classes] and the selected units [batch, *units] as NumPy arrays. Batches of one size
+        compile once.
     """
 
     @functools.partial(tf.function, autograph=False)
     def forward(images, threshold):
-        logits, intermediates = model(images, threshold=threshold, training=False)
-        return logits, intermediates["selected"]
+        logits, routing = model(images, threshold=threshold, training=False)
+        return logits, routing.selected
 
     def run(images, threshold):
-        logits, selected = forward(tf.constant(images), tf.constant(threshold, tf.float32))
+        logits, selected = forward(tf.constant(images), _as_tensor(threshold))
         return logits.numpy(), selected.numpy()
 
     return run
+
+
+def _as_tensor(threshold: float | None) -> tf.Tensor | None:
+    return None if threshold is None else tf.constant(threshold, tf.float32)

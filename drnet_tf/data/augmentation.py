@@ -6,7 +6,7 @@ tf.data, `in_memory` on the accelerator. This file needs no TensorFlow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")
 # Mean pixel of the CIFAR-10 training images, red, green, blue in 0..255.
@@ -17,12 +17,13 @@ CIFAR10_MEAN = (125.3, 123.0, 113.9)
 class Augmentation:
     """Random changes to a training image, applied in this order.
 
-    Attributes:
-      random_resized_crop: cut out 8% to 100% of the area at an aspect ratio of 3/4 to 4/3 and
+    Args:
+      random_resized_crop: whether to cut out 8% to 100% of the area at an aspect ratio of 3/4 to
+      4/3 and
         resize it to the image size (ImageNet); otherwise images are resized whole, or centre
         cropped if they are not square.
-      autoaugment: None, "cifar10" or "imagenet": the published AutoAugment policy.
-      flip: mirror left to right with probability one half.
+      autoaugment: the published AutoAugment policy, "cifar10" or "imagenet", or none.
+      flip: whether to mirror left to right with probability one half.
       crop_padding: pixels of black padding on each side, from which the image is cropped at random
         (the image shifts by up to that many pixels).
       cutout: side in pixels of a square that is erased around a random centre; at a border only
@@ -37,7 +38,9 @@ class Augmentation:
     crop_padding: int = 0
     flip: bool = False
     cutout: int = 0
-    autoaugment: str | None = None
+    autoaugment: str | None = field(
+        default=None, metadata={"choices": ("none", *AUTOAUGMENT_POLICIES)}
+    )
     random_resized_crop: bool = False
     fill: tuple[float, float, float] = CIFAR10_MEAN
 

@@ -37,7 +37,7 @@ def as_evaluated(image: tf.Tensor, image_size: int) -> tf.Tensor:
 
 
 def fit_of(shape: tuple[int | None, ...] | tf.TensorShape) -> Fit:
-    """Returns what a data set asks for whose images are stored in this shape, [height, width, 3]."""
+    """Returns what a data set asks for whose images are stored as [height, width, 3]."""
     height, width, _ = shape
     return Fit.WHOLE if height is not None and height == width else Fit.CENTRE_CROP
 

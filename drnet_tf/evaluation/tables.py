@@ -1,4 +1,4 @@
-"""Results as tables for the terminal."""
+"""What evaluation found, as cells of tables: for the terminal, for reports, for the quick start."""
 
 from __future__ import annotations
 
@@ -9,22 +9,41 @@ from rich.table import Table
 from drnet_tf.evaluation.thresholds import ThresholdResult
 
 
-def threshold_table(results: Sequence[ThresholdResult], all_macs: int, title: str) -> Table:
-    """Accuracy, and parameters and MACs over the images, by threshold.
+def result_cells(result: ThresholdResult, all_macs: int) -> dict[str, str]:
+    """Formats accuracy, and parameters and MACs over the images, by column.
 
     Args:
-        all_macs: of the network with all branches.
+        all_macs: of the network with all units.
     """
+    macs = result.macs
+    return {
+        "T": threshold_text(result.threshold),
+        "accuracy %": f"{100 * result.accuracy:.2f}",
+        "params k": f"{result.params.mean / 1e3:.1f}",
+        "MACs M": f"{macs.mean / 1e6:.2f}",
+        "MACs / all": f"{macs.mean / all_macs:.2f}",
+        "least": f"{macs.min / 1e6:.2f}",
+        "p50": f"{macs.p50 / 1e6:.2f}",
+        "p95": f"{macs.p95 / 1e6:.2f}",
+        "most": f"{macs.max / 1e6:.2f}",
+    }
+
+
+def threshold_table(results: Sequence[ThresholdResult], all_macs: int, title: str) -> Table:
+    """Makes a table for the terminal with a line for each threshold."""
+    return cells_table([result_cells(result, all_macs) for result in results], title)
+
+
+def cells_table(rows: Sequence[dict[str, str]], title: str) -> Table:
+    """Makes a table for the terminal from cells by column, numbers to the right."""
     table = Table(title=title, title_justify="left")
-    for name in ("T", "accuracy %", "params k", "MACs M", "min", "p50", "p95", "max", "% of all"):
+    for name in rows[0]:
         table.add_column(name, justify="right")
-    for result in results:
-        macs = result.macs
-        table.add_row(
-            f"{result.threshold:g}",
-            f"{100 * result.accuracy:.2f}",
-            f"{result.params.mean / 1e3:.1f}",
-            *(f"{v / 1e6:.2f}" for v in (macs.mean, macs.min, macs.p50, macs.p95, macs.max)),
-            f"{100 * macs.mean / all_macs:.1f}",
-        )
+    for row in rows:
+        table.add_row(*row.values())
     return table
+
+
+def threshold_text(threshold: float | None) -> str:
+    """Returns how tables show a threshold; where nothing routes there is none."""
+    return "-" if threshold is None else f"{threshold:g}"

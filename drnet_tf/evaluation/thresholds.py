@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from drnet_tf.backends.choice import step_module
+from drnet_tf.backends.choice import backend_module
 from drnet_tf.errors import UserError
-from drnet_tf.models import DRNet
+from drnet_tf.progress import Progress, silent
 
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """Of one number over the images of a data set."""
+    """Describes one number over the images of a data set."""
 
     mean: float
     min: float
@@ -30,17 +30,17 @@ class Distribution:
 
 @dataclasses.dataclass(frozen=True)
 class ThresholdResult:
-    """A model at one threshold.
+    """Holds what a model does at one threshold.
 
     Args:
-        threshold: T; a number of 1 or more runs all branches.
+        threshold: T; None with all units, where nothing routes for example.
         accuracy: share of the images that are classified correctly.
         images: how many there are.
-        params, macs: of the selected branches and the fixed part, over the images.
-        selected: share of the images that select each branch, [cells, connections, branches].
+        params, macs: of the selected units and the fixed part, over the images.
+        selected: share of the images that select each unit, [*units].
     """
 
-    threshold: float
+    threshold: float | None
     accuracy: float
     images: int
     params: Distribution
@@ -48,15 +48,15 @@ class ThresholdResult:
     selected: np.ndarray
 
     def to_dict(self) -> dict:
-        """The result in the types that JSON has."""
+        """Returns the result in the types that JSON has."""
         return dataclasses.asdict(self) | {"selected": np.round(self.selected, 6).tolist()}
 
 
 def evaluate(
-    model: DRNet,
+    model,
     batches: Callable[[], Iterable],
-    thresholds: Sequence[float],
-    report: Callable[[int, int], None] | None = None,
+    thresholds: Sequence[float | None],
+    progress: Progress = silent,
     forward: Callable | None = None,
 ) -> list[ThresholdResult]:
     """Evaluates a model with the batches of a data set, once for each threshold.
@@ -64,11 +64,11 @@ def evaluate(
     Args:
         batches: gives pairs of images, float [batch, height, width, 3] in 0..255, and labels; a
             last batch may be smaller than the first.
-        thresholds: values of T.
-        report: called with the thresholds done and their number.
+        thresholds: values of T; None runs all units.
+        progress: called with the thresholds done and their number.
         forward: of `compile_forward(model)`, where there is one already.
     """
-    forward = forward or step_module().compile_forward(model)
+    forward = forward or backend_module().compile_forward(model)
     results = []
     for index, threshold in enumerate(thresholds):
         predictions, truth, masks = [], [], []
@@ -87,7 +87,7 @@ def evaluate(
         params, macs = model.cost.of_selection(selected)
         results.append(
             ThresholdResult(
-                threshold=float(threshold),
+                threshold=None if threshold is None else float(threshold),
                 accuracy=float(correct.mean()),
                 images=len(correct),
                 params=Distribution.of(params),
@@ -95,12 +95,11 @@ def evaluate(
                 selected=selected.mean(axis=0),
             )
         )
-        if report is not None:
-            report(index + 1, len(thresholds))
+        progress(index + 1, len(thresholds), "")
     return results
 
 
 def padded(images: np.ndarray, size: int) -> np.ndarray:
-    """The images and as many zeros as make `size` of them: one size is compiled once."""
+    """Adds as many images of zeros as make `size` of them: one size is compiled once."""
     missing = size - len(images)
     return np.pad(images, [(0, missing)] + [(0, 0)] * (images.ndim - 1)) if missing else images

@@ -1,4 +1,4 @@
-"""Evaluates the model of a run."""
+"""Evaluates the model of a run on the images of its data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def open_run_images(run: Run, data_dir: str | None = None) -> EvaluationImages:
     """Opens the data set that a model was trained on.
 
     Args:
-        data_dir: folder of prepared data sets; None for the one of the run.
+        data_dir: folder of prepared data sets; None for the run's.
     """
     return open_images(
         run.dataset,
@@ -28,7 +28,7 @@ def open_run_images(run: Run, data_dir: str | None = None) -> EvaluationImages:
 
 def evaluate_trained(
     trained: Trained,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | None],
     data_dir: str | None = None,
     split: str = "test",
     batch_size: int = BATCH_SIZE,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from drnet_tf.layers.devices import Devices
+
 MOMENTUM = 0.9
 EPSILON = 1e-5
 
@@ -31,12 +33,11 @@ class BatchNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
-        #: Whether the moments are those of all replicas under tf.distribute (JAX needs no such
-        #: switch). It costs operations, hence off until there is more than one replica.
+        #: Whether the moments are those of all replicas, see `Devices`.
         self.synchronized = False
         #: Whether evaluation uses and follows the batch's moments, as training does; see
         #: drnet_tf/training/norm_moments.py.
-        self.recalibrating = False
+        self.follows_batches = False
 
     def build(self, input_shape):
         # In float32 under mixed precision: bfloat16 cannot average small changes.
@@ -49,12 +50,16 @@ class BatchNorm(keras.layers.Layer):
             initializer="ones", name="moving_variance", **options
         )
 
+    def adapt_to(self, devices: Devices) -> None:
+        """Takes the moments of all replicas where there are several."""
+        self.synchronized = devices.synchronized
+
     def weight_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
 
     def call(self, x, training=False):
         mean = variance = None
-        if training or self.recalibrating:
+        if training or self.follows_batches:
             mean, mean_square = ops.unstack(self.over_replicas(_moments(x)))
             variance = ops.relu(mean_square - ops.square(mean))
         scale, offset = self.scale_and_offset(mean, variance)

@@ -42,7 +42,7 @@ class PointwiseNorm(BatchNorm):
     def call(self, xs, kernels, training=False):
         kernels = ops.convert_to_tensor(kernels)
         mean = variance = None
-        if training or self.recalibrating:
+        if training or self.follows_batches:
             batch, height, width, channels = ops.shape(xs[0])
             count = ops.cast(batch * height * width, "float32")
             sums = [_sums(ops.reshape(x, (-1, width, channels))) for x in xs]

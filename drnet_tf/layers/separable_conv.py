@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from drnet_tf.layers.convolution import depthwise_initializer, pointwise_initializer
+from drnet_tf.layers.devices import Devices
 from drnet_tf.layers.pointwise_norm import PointwiseNorm
 
 APPLICATIONS = 2
@@ -41,9 +42,11 @@ class SeparableConvs(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.kernel_sizes = tuple(kernel_sizes)
         self.strides = tuple(strides)
-        #: A training step may put in what its backend does faster; a function of an image, a
-        #: kernel [k, k, channels, 1] and a stride, with "same" padding.
         self.depthwise_conv = depthwise_conv
+
+    def adapt_to(self, devices: Devices) -> None:
+        """Uses the depthwise convolution that is fastest in training on the devices."""
+        self.depthwise_conv = devices.depthwise_conv or depthwise_conv
 
     @property
     def members(self) -> int:

@@ -1,7 +1,8 @@
 """The interface of a model family: what training, evaluation, counting and export ask of a model.
 
-A family is an object with the attributes of `Family`, listed in `registry.FAMILIES`. Nothing outside
-of its folder knows its name: commands find it by the model's name or by the type of a configuration.
+A family is an object with the attributes of `Family`, listed in `registry.FAMILIES`. Nothing
+outside of its folder knows its name: commands find it by the model's name or by the type of a
+configuration.
 """
 
 from __future__ import annotations
@@ -151,11 +152,10 @@ class Family(Protocol):
         name: in run.json and model.json.
         config: a frozen dataclass, the architecture. Its fields are flags, its docstring explains
             them; it has `image_size`, `classes`, `mean`, `deviation`, `to_dict` and `from_dict`.
-        recipe: a frozen dataclass, how a model is trained: an `Optimization` with fields of its own.
-        recipes: recipes by name; "paper" is the default.
-        knob: what trades accuracy for cost, None where nothing routes.
-        variants: architectures by name.
-        resources: what E[R] can count; () where the objective has no such term.
+        recipe: a frozen dataclass, how a model is trained: an `Optimization` with fields of its
+        own. recipes: recipes by name; "paper" is the default. knob: what trades accuracy for cost,
+        None where nothing routes. variants: architectures by name. resources: what E[R] can count;
+        () where the objective has no such term.
     """
 
     name: str

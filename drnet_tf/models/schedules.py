@@ -1,4 +1,4 @@
-"""What the recipes of all families share: the optimizer's settings, and the learning rate's schedule."""
+"""What the recipes of all families share: the optimizer's settings, the learning rate's course."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Optimization:
         learning_rate_schedule: "cosine" to 0 in each stage, "exponential" (x0.97 per epoch of 250),
             or "triangular": up over `warmup` of the stage and down to 0, linearly.
         warmup: fraction of each stage over which the learning rate rises from 0.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         nesterov: whether SGD uses Nesterov's momentum.
-        weight_decay: times each weight, added to its gradient after clipping.
-        clip_norm: global norm that the gradient is clipped to; 0 clips nothing.
-        label_smoothing: share of the target that goes to all classes alike.
-        weight_average: time constant of the average of the weights that the finished model has, as
+        weight_decay: what each weight is multiplied by and then added to its gradient after
+        clipping. clip_norm: global norm that the gradient is clipped to; 0 clips nothing.
+        label_smoothing: share of the target that goes to all classes alike. weight_average: time
+        constant of the average of the weights that the finished model has, as
             a share of the run; 0 for the last weights.
         norm_moments_threshold: T at which the moving moments of batch normalization are computed
             again after the last step; none leaves them. The model is then best at this T.
@@ -55,7 +55,9 @@ class Optimization:
     """
 
     batch_size: int = 128
-    learning_rate_schedule: str = "cosine"
+    learning_rate_schedule: str = dataclasses.field(
+        default="cosine", metadata={"choices": LEARNING_RATES}
+    )
     warmup: float = 0.0
     momentum: float = 0.9
     nesterov: bool = False

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from drnet_tf.evaluation.thresholds import ThresholdResult
-from drnet_tf.runs.telemetry import MACS_COLUMN, WATCHED_THRESHOLD
+from drnet_tf.runs.telemetry import macs_columns
 
 
 def draw_run(
@@ -30,25 +30,24 @@ def draw_run(
     accuracy, cost, outcome = figure.subplots(1, 3)
     figure.suptitle(title, fontsize=10)
     _by_epoch(accuracy, epochs, {"accuracy": "training", "validation_accuracy": "validation"}, 100)
-    accuracy.set(ylabel="accuracy, %, all branches")
-    names = {
-        "expected_macs": "E[MACs] of Eq. 8",
-        MACS_COLUMN: f"selected at T = {WATCHED_THRESHOLD}",
+    accuracy.set(ylabel="accuracy, %, all units")
+    names = {"expected_macs": "E[MACs] of Eq. 8"} | {
+        name: f"selected at T = {threshold}" for name, threshold in macs_columns(epochs).items()
     }
     _by_epoch(cost, epochs, names, 1e-6)
-    cost.set(ylabel="million MACs an image")
-    ordered = sorted(results, key=lambda result: result.threshold)
+    cost.set(ylabel="million MACs per image")
+    ordered = sorted(results, key=lambda result: result.macs.mean)
     macs = [result.macs.mean / 1e6 for result in ordered]
     outcome.plot(macs, [100 * result.accuracy for result in ordered], marker="o")
     for result, x in zip(ordered, macs, strict=True):
         outcome.annotate(
-            f"T = {result.threshold:g}",
+            "" if result.threshold is None else f"T = {result.threshold:g}",
             (x, 100 * result.accuracy),
             xytext=(4, -10),
             textcoords="offset points",
             fontsize=7,
         )
-    outcome.set(xlabel="million MACs an image", ylabel="test accuracy, %")
+    outcome.set(xlabel="million MACs per image", ylabel="test accuracy, %")
     for axes in (accuracy, cost, outcome):
         axes.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=110)
@@ -65,4 +64,5 @@ def _by_epoch(axes, epochs, names: dict[str, str], factor: float) -> None:
     if second and len(second) < len(epochs):
         axes.axvline(min(second) + 0.5, color="gray", linestyle=":", label="stage 2")
     axes.set(xlabel="epoch")
-    axes.legend(fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)

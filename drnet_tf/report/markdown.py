@@ -1,12 +1,12 @@
-"""Tables in Markdown."""
+"""Writes tables in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of Markdown, numbers to the right."""
+def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table, numbers to the right."""
     return [
         "| " + " | ".join(heading) + " |",
         "|" + "---:|" * len(heading),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from drnet_tf.evaluation.tables import result_cells
 from drnet_tf.evaluation.thresholds import ThresholdResult
-from drnet_tf.report.markdown import _table
-from drnet_tf.runs.telemetry import MACS_COLUMN, WATCHED_THRESHOLD
+from drnet_tf.report.markdown import markdown_table
+from drnet_tf.runs.telemetry import macs_columns
 from drnet_tf.runs.workdir import Trained
 from drnet_tf.training_flags import command_of
 
 #: Columns of metrics.csv without which there is no report.
-_NEEDED = ("epoch", "stage", "steps", "images_per_second")
+NEEDED_COLUMNS = ("epoch", "stage", "steps", "images_per_second")
 #: Columns of metrics.csv in the text, with heading, factor and format.
 _EPOCH_COLUMNS = {
     "stage": ("stage", 1, ".0f"),
@@ -23,7 +24,6 @@ _EPOCH_COLUMNS = {
     "accuracy": ("training accuracy %", 100, ".1f"),
     "validation_accuracy": ("validation accuracy %", 100, ".1f"),
     "expected_macs": ("E[MACs] M", 1e-6, ".1f"),
-    MACS_COLUMN: (f"MACs M at T = {WATCHED_THRESHOLD}", 1e-6, ".1f"),
     "images_per_second": ("images/s", 1, ".0f"),
 }
 
@@ -32,81 +32,85 @@ def report_text(
     trained: Trained,
     epochs: Sequence[dict[str, str]],
     results: Sequence[ThresholdResult],
-    recalibration: dict | None,
+    norm_moments: dict | None,
     machine: dict,
     picture: str,
 ) -> str:
-    """The report in Markdown.
+    """Writes the report in Markdown.
 
     Args:
         epochs: rows of metrics.csv.
         results: on the test images, by threshold.
-        recalibration: content of `RECALIBRATION_FILE`, where there is one.
+        norm_moments: what `read_norm_moments` gave.
         machine: facts of where the report is made.
         picture: file name of the curves.
     """
     run, everything = trained.run, trained.model.cost.total
-    batch_size = run.settings["batch_size"]
+    batch_size = run.recipe.batch_size
     seconds = sum(
         float(row["steps"]) * batch_size / float(row["images_per_second"]) for row in epochs
     )
     images = sum(int(row["steps"]) * batch_size for row in epochs)
     facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+    cells = [result_cells(result, everything.macs) for result in results]
     lines = [
         f"# {run.model} on {run.dataset}",
         "",
-        f"    {command_of(run)}",
+        *(f"    {line}" for line in _wrapped(command_of(run))),
         "",
-        f"{trained.step} steps of {batch_size} images, {images / seconds:.0f} a second, "
+        f"{trained.step} steps of {batch_size} images, {images / seconds:.0f} images per second, "
         f"{trained.step * batch_size / images * seconds / 60:.0f} minutes of training; seed "
-        f"{run.settings['seed']}. This report was made on: {facts}.",
+        f"{run.settings.seed}. This report was made on: {facts}.",
         "",
-        f"The weights are those of the last checkpoint{_average(run.settings)}"
-        f"{_recalibrated(recalibration)}.",
+        f"The weights are those of the last checkpoint{_average(run.recipe.weight_average)}"
+        f"{_moments(norm_moments)}.",
         "",
         f"![accuracy and cost by epoch, accuracy by cost]({picture})",
         "",
         f"## By threshold, {results[0].images} test images",
         "",
-        *_table(
-            ("T", "accuracy %", "params k", "MACs M", "MACs / all", "MACs M, least to p95"),
-            [_threshold_row(result, everything.macs) for result in results],
-        ),
+        *markdown_table(list(cells[0]), [list(row.values()) for row in cells]),
         "",
         "## By epoch",
         "",
     ]
-    columns = [name for name in _EPOCH_COLUMNS if any(row.get(name) for row in epochs)]
-    rows = [[str(int(row["epoch"]) + 1), *(_cell(row, name) for name in columns)] for row in epochs]
-    lines += _table(["epoch", *(_EPOCH_COLUMNS[name][0] for name in columns)], rows)
+    columns = _EPOCH_COLUMNS | {
+        name: (f"MACs M at T = {threshold}", 1e-6, ".1f")
+        for name, threshold in macs_columns(epochs).items()
+    }
+    columns = {name: c for name, c in columns.items() if any(row.get(name) for row in epochs)}
+    rows = [
+        [str(int(row["epoch"]) + 1), *(_cell(row.get(name), *columns[name]) for name in columns)]
+        for row in epochs
+    ]
+    lines += markdown_table(["epoch", *(heading for heading, _, _ in columns.values())], rows)
     return "\n".join(lines) + "\n"
 
 
-def _average(settings: dict) -> str:
-    share = settings.get("weight_average")
+def _wrapped(command: str, width: int = 100) -> list[str]:
+    """Breaks a command into lines that a shell reads as one."""
+    lines, line = [], ""
+    for word in command.split(" "):
+        if line and len(line) + len(word) + 3 > width:
+            lines.append(f"{line} \\")
+            line = "    " + word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def _average(share: float) -> str:
     return f", averaged with a time constant of {share:g} of the run" if share else ""
 
 
-def _recalibrated(recalibration: dict | None) -> str:
-    if recalibration is None:
+def _moments(norm_moments: dict | None) -> str:
+    if norm_moments is None:
         return ""
     return (
-        f", and batch normalization is recalibrated on {recalibration['images']} training images "
-        f"at T = {recalibration['threshold']:g}"
+        f"; the moments of batch normalization are those of {norm_moments['images']} training "
+        f"images at T = {norm_moments['threshold']:g}"
     )
 
 
-def _threshold_row(result: ThresholdResult, all_macs: int) -> list[str]:
-    return [
-        f"{result.threshold:g}",
-        f"{100 * result.accuracy:.2f}",
-        f"{result.params.mean / 1e3:.1f}",
-        f"{result.macs.mean / 1e6:.2f}",
-        f"{result.macs.mean / all_macs:.2f}",
-        f"{result.macs.min / 1e6:.1f} to {result.macs.p95 / 1e6:.1f}",
-    ]
-
-
-def _cell(row: dict[str, str], name: str) -> str:
-    _, factor, form = _EPOCH_COLUMNS[name]
-    return format(factor * float(row[name]), form) if row.get(name) else ""
+def _cell(value: str | None, heading: str, factor: float, form: str) -> str:
+    return format(factor * float(value), form) if value else ""

@@ -21,7 +21,9 @@ from drnet_tf.writing import replacing
 CHECKPOINTS = "checkpoints"
 KEPT = 2
 _STEP_KEY = "step"
-_PARTS = ("model", "optimizer", "average", "recalibrated")
+_PARTS = ("model", "optimizer", "average", "norm_moments")
+#: Names that parts have in checkpoints of earlier versions.
+_RENAMED = {"recalibrated": "norm_moments"}
 # What NumPy and zipfile raise for files that are cut short, altered, or something else.
 _DAMAGE = (
     ValueError,
@@ -48,17 +50,18 @@ class Checkpoint:
         optimizer: values of the optimizer's variables by path.
         average: values that stand for the model's in the finished model (see averaging.py), by
             path; those that are missing are in `model`.
-        recalibrated: values that stand for both (see recalibration.py); only at the end of a run.
+        norm_moments: values that stand for both (see norm_moments.py); only at the end of a run.
     """
 
     step: int
     model: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
     average: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    recalibrated: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    norm_moments: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, step: int, model, optimizer=None, average=None) -> Checkpoint:
+        """Reads the state of a model, and of its optimizer, after `step` steps."""
         return cls(
             step,
             _values(model.variables),
@@ -91,7 +94,7 @@ class Checkpoint:
             parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in _PARTS}
             for key, value in arrays.items():
                 part, _, variable = key.partition("/")
-                parts[part][variable] = value
+                parts[_RENAMED.get(part, part)][variable] = value
         except _DAMAGE as error:
             raise UserError(
                 f"{path} is not a whole checkpoint ({error}); delete it to use an earlier one"
@@ -109,12 +112,13 @@ class Checkpoint:
             _assign(optimizer.variables, self.optimizer)
 
     def restore_finished(self, model) -> None:
-        """Sets the variables of a model, to use it: averaged and recalibrated where it is.
+        """Sets the variables of a model, to use it: averaged and with moments of its own where
+        it has them.
 
         Raises:
             UserError: the checkpoint is of another model.
         """
-        _assign(model.variables, self.model | self.average | self.recalibrated)
+        _assign(model.variables, self.model | self.average | self.norm_moments)
 
 
 def list_checkpoints(workdir: str) -> list[pathlib.Path]:

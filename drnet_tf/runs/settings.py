@@ -6,46 +6,51 @@ import dataclasses
 import math
 
 from drnet_tf.errors import UserError
+from drnet_tf.models.objective import RESOURCES
 
 #: float16 would need its loss scaled.
 DTYPES = ("float32", "mixed_bfloat16")
+#: Where batches are made: `drnet_tf.training.feeds` says what each is.
+PIPELINES = ("tfdata", "device")
+#: The docstrings of training/on_tensorflow/placement.py and on_jax/placement.py say what each is.
+DISTRIBUTIONS = ("auto", "one", "mirrored", "multiworker", "tpu")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """On what, how exactly and how watched a run goes.
+    """Settings of a run that do not belong to its recipe: data, precision, seed, logging.
 
     Args:
-        data_dir: of the prepared data set; None is the default of tensorflow-datasets.
+        data_dir: folder of the prepared data set; none for the default of tensorflow-datasets.
         input_pipeline: "tfdata", or "device" for a small set that stays on the accelerator.
-        train_on_validation: train on the validation images too.
-        seed: of initial weights, noise, order and augmentation.
-        deterministic: the same bits every time, at some cost of speed.
-        resource: what E[R] counts, "flops", "params" or "latency".
-        latency_table: file of measured latencies, for resource "latency"; a run that goes on has
+        train_on_validation: whether to train on the validation images too.
+        seed: seed of initial weights, noise, order and augmentation.
+        deterministic: whether to make the same bits every time, at some cost of speed.
+        resource: what E[R] counts, "flops", "params" or "latency"; without effect where nothing
+            routes.
+        latency_table: file of measured latencies, for resource "latency"; a run that is resumed has
             its own.
-        initial_weights: workdir of another run of this architecture, whose weights this one begins
-            with; None for random ones.
+        initial_weights: workdir of another run of this architecture, with whose weights this one
+            begins; none for random ones.
         dtype: a Keras dtype policy.
-        checkpoint_minutes: between checkpoints within an epoch; 0 for none.
-        validate_epochs: between looks at the accuracy on the validation images, where there are
-            some that are not trained on, and at the branches that are selected; 0 for none.
-        distribution: over which devices, one of `DISTRIBUTIONS`; the docstrings of
-            tensorflow_placement and jax_placement say what each is.
+        checkpoint_minutes: minutes between checkpoints within an epoch; 0 for none.
+        validate_epochs: epochs between looks at the accuracy on the validation images, where there
+            are some that are not trained on, and at the selected branches; 0 for none.
+        distribution: over which devices to train.
     """
 
     data_dir: str | None = None
-    input_pipeline: str = "tfdata"
+    input_pipeline: str = dataclasses.field(default="tfdata", metadata={"choices": PIPELINES})
     train_on_validation: bool = False
     seed: int = 0
     deterministic: bool = False
-    resource: str = "flops"
+    resource: str = dataclasses.field(default="flops", metadata={"choices": RESOURCES})
     latency_table: str | None = None
     initial_weights: str | None = None
-    dtype: str = "float32"
+    dtype: str = dataclasses.field(default="float32", metadata={"choices": DTYPES})
     checkpoint_minutes: float = 10.0
     validate_epochs: int = 1
-    distribution: str = "auto"
+    distribution: str = dataclasses.field(default="auto", metadata={"choices": DISTRIBUTIONS})
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:

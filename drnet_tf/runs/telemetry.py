@@ -15,11 +15,8 @@ from drnet_tf.errors import UserError
 from drnet_tf.writing import write_text
 
 CSV_FILE = "metrics.csv"
-#: T at which the selection is watched during training: that of the paper's results.
-WATCHED_THRESHOLD = 0.8
-#: The column of metrics.csv with an image's mean multiply-accumulates at it.
-MACS_COLUMN = f"macs_at_{WATCHED_THRESHOLD}"
 _WHOLE = ("epoch", "step", "steps")  # columns of whole numbers
+_MACS_PREFIX = "macs_at_"
 TENSORBOARD_FOLDER = "tensorboard"
 PIXELS = 12  # of the side of a value in an image
 
@@ -66,6 +63,17 @@ class Report:
     def images(self, maps: dict[str, np.ndarray], step: int) -> None:
         if self.writes:
             self.board.images(maps, step)
+
+
+def macs_column(threshold: float) -> str:
+    """Returns the column of metrics.csv with an image's mean MACs at a threshold."""
+    return f"{_MACS_PREFIX}{threshold}"
+
+
+def macs_columns(epochs: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Finds the columns of `macs_column` in rows of metrics.csv, with their thresholds."""
+    names = dict.fromkeys(name for row in epochs for name in row if name.startswith(_MACS_PREFIX))
+    return {name: name.removeprefix(_MACS_PREFIX) for name in names}
 
 
 class EpochLog:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from keras import ops
 
-from drnet_tf.backends.choice import step_module
+from drnet_tf.backends.choice import backend_module
 
 # An update reads every weight, in a kernel each: some hundred small ones, that would be felt if
 # they came with every step. Weights change little within so few steps.
@@ -43,7 +43,7 @@ class WeightAverage:
         steps = round(self.constant / _UPDATES_A_TIME_CONSTANT)
         self.interval = min(max(steps, 1), _LARGEST_INTERVAL)
         self.average: list | None = None
-        self._blend = step_module().compiled(_blend)
+        self._blend = backend_module().compiled(_blend)
 
     def load(self, values: dict[str, np.ndarray]) -> None:
         """Goes on from `values()` of a checkpoint."""

@@ -8,7 +8,7 @@ function of the seed and the epoch, so that a resumed run sees what an undisturb
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +16,12 @@ from keras import ops
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.evaluation_images import NPZ
+from drnet_tf.data.fit import Fit
 from drnet_tf.data.in_memory import InMemoryDataset, augment_batch, batch_seed, load_npz, load_tfds
 from drnet_tf.data.order import epoch_order
 from drnet_tf.errors import UserError
-
-PIPELINES = ("tfdata", "device")
+from drnet_tf.progress import Progress, silent
+from drnet_tf.runs.workdir import Run
 
 
 class Feed(Protocol):
@@ -28,6 +29,7 @@ class Feed(Protocol):
 
     Attributes:
         classes: of the data set.
+        fit: how its images are brought to the model's size.
         steps_per_epoch: full batches of an epoch.
         arrays: what stays on the device, handed to `prepare`.
         per_image: for each part of a batch, whether its first axis counts images. A part that does
@@ -35,6 +37,7 @@ class Feed(Protocol):
     """
 
     classes: int
+    fit: Fit
     steps_per_epoch: int
     arrays: tuple
     per_image: tuple[bool, ...]
@@ -50,39 +53,39 @@ class Feed(Protocol):
 
 
 def open_feed(
-    dataset: str,
-    data_dir: str | None,
-    pipeline: str,
+    run: Run,
     *,
-    image_size: int,
-    batch_size: int,
-    augmentation: Augmentation,
-    seed: int,
-    train_on_validation: bool = False,
-    on_progress: Callable[[int, int, str], object] | None = None,
+    batch_size: int | None = None,
+    data_dir: str | None = None,
+    progress: Progress = silent,
     share: tuple[int, int] = (0, 1),
 ) -> Feed:
-    """Opens the training images of a data set.
+    """Opens the training images of a run.
 
     Args:
-        dataset: a name of tensorflow-datasets, or a file that drnet_tf.data.write_npz wrote, which
-            needs no TensorFlow and the pipeline "device".
-        pipeline: "tfdata" or "device".
-        batch_size: of all processes together.
-        on_progress: called with the number of images read, of all, and the name of the split, where
+        run: its data set is a name of tensorflow-datasets, or a file that drnet_tf.data.write_npz
+            wrote, which needs no TensorFlow and the pipeline "device".
+        batch_size: of all processes together; None for the run's.
+        data_dir: folder of the prepared data set; None for the run's.
+        progress: called with the number of images read, of all, and the name of the split, where
             they are read into memory.
         share: the number of this process, and of all; the latter divides the batch size.
 
     Raises:
         UserError: the data is missing or damaged, or does not go with the pipeline.
     """
+    dataset, pipeline = run.dataset, run.settings.input_pipeline
+    image_size, on_validation = run.config.image_size, run.settings.train_on_validation
     settings: dict[str, Any] = dict(
-        batch_size=batch_size, augmentation=augmentation, seed=seed, share=share
+        batch_size=batch_size or run.recipe.batch_size,
+        augmentation=run.augmentation,
+        seed=run.settings.seed,
+        share=share,
     )
     if dataset.endswith(NPZ):
         if pipeline != "device":
             raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
-        return DeviceFeed(load_npz(dataset), image_size, train_on_validation, **settings)
+        return DeviceFeed(load_npz(dataset), image_size, on_validation, **settings)
     # Here, so that a machine without TensorFlow can train on an .npz file.
     try:
         from drnet_tf.data.catalogue import open_dataset
@@ -92,14 +95,24 @@ def open_feed(
             "file of python -m drnet_tf.data.write_npz, with --input_pipeline=device"
         ) from error
 
-    opened = open_dataset(dataset, data_dir, train_on_validation=train_on_validation)
+    opened = open_dataset(
+        dataset, data_dir or run.settings.data_dir, train_on_validation=on_validation
+    )
     if pipeline == "device":
-        arrays = load_tfds(opened, image_size=image_size, on_progress=on_progress)
+        arrays = load_tfds(opened, image_size=image_size, on_progress=progress)
         # The split holds the validation images already where they are trained on.
-        return DeviceFeed(arrays, image_size, False, **settings)
-    feed = TfDataFeed(opened, image_size, **settings)
-    feed.read(on_progress)
-    return feed
+        feed = DeviceFeed(arrays, image_size, False, **settings)
+        feed.fit = _fit_of(opened)
+        return feed
+    streamed = TfDataFeed(opened, image_size, **settings)
+    streamed.read(progress)
+    return streamed
+
+
+def _fit_of(dataset) -> Fit:
+    from drnet_tf.data.decoding import fit_of
+
+    return fit_of(dataset.image_shape)
 
 
 def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tuple]:
@@ -138,6 +151,7 @@ class TfDataFeed:
 
         self.dataset = dataset
         self.classes = dataset.num_classes
+        self.fit = _fit_of(dataset)
         self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
         self.settings: dict[str, Any] = dict(
             image_size=image_size,
@@ -147,14 +161,14 @@ class TfDataFeed:
             share=share,
         )
 
-    def read(self, on_progress: Callable[[int, int, str], object] | None = None) -> None:
+    def read(self, progress: Progress) -> None:
         """Reads a set that the pipeline holds in memory; the first batch would do it unseen."""
         from drnet_tf.data.pipeline import is_held_in_memory
         from drnet_tf.data.reading import decoded_split
 
         image_size, augmentation = self.settings["image_size"], self.settings["augmentation"]
         if is_held_in_memory(self.dataset, image_size, augmentation):
-            decoded_split(self.dataset, "train", image_size, on_progress)
+            decoded_split(self.dataset, "train", image_size, progress)
 
     def batches(self, epoch, done):
         from drnet_tf.data.damage import guarded
@@ -205,6 +219,7 @@ class DeviceFeed:
             raise UserError(f"batch_size must be between 1 and {len(images)}, not {batch_size}")
         self.arrays: tuple = (images, labels.astype("int32"))
         self.classes = len(dataset.class_names)
+        self.fit = Fit.WHOLE
         self.steps_per_epoch = len(images) // batch_size
         self.batch_size = batch_size
         self.augmentation = augmentation

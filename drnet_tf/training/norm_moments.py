@@ -16,20 +16,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from drnet_tf.backends.choice import step_module
+from drnet_tf.backends.choice import backend_module
 from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.models import DRNet
+from drnet_tf.layers.devices import all_layers
+from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
-from drnet_tf.runs.workdir import RECALIBRATION_FILE
+from drnet_tf.runs.workdir import NORM_MOMENTS_FILE
 from drnet_tf.training.feeds import Feed, unaugmented_batches
 from drnet_tf.writing import write_text
 
 
-def recalibrate(
-    model: DRNet,
-    batches: Iterable,
-    threshold: float,
-    report: Callable[[int], None] | None = None,
+def set_norm_moments(
+    model, batches: Iterable, threshold: float | None, progress: Callable[[int], object]
 ) -> dict[str, np.ndarray]:
     """Sets the moving moments of a model to the plain averages of the moments of batches.
 
@@ -40,48 +38,44 @@ def recalibrate(
     Args:
         batches: images, float [batch, height, width, 3] in 0..255, all batches of one size.
         threshold: T of the selection.
-        report: called with the number of batches done.
+        progress: called with the number of batches done.
 
     Returns:
         The moments by the paths of their variables, float32.
     """
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNorm)]
+    layers = [layer for layer in all_layers(model) if isinstance(layer, BatchNorm)]
     variables = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
     sums, count = [np.zeros(v.shape, "float64") for v in variables], 0
     with _following_the_last_batch(layers):
-        forward = step_module().compile_updates(model, variables)
+        forward = backend_module().compile_updates(model, variables)
         for images in batches:
             sums = [s + moment for s, moment in zip(sums, forward(images, threshold), strict=True)]
             count += 1
-            if report is not None:
-                report(count)
+            progress(count)
     if not count:
-        raise ValueError("there is no batch to recalibrate with")
+        raise ValueError("there is no batch to compute moments from")
     moments = {v.path: (s / count).astype("float32") for v, s in zip(variables, sums, strict=True)}
     for variable in variables:
         variable.assign(moments[variable.path])
     return moments
 
 
-def recalibrate_run(
+def finish_norm_moments(
     workdir: str,
     step_function,
     feed: Feed,
-    threshold: float,
-    images: int,
-    report: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     writes: bool = True,
 ) -> None:
-    """Recalibrates the finished model of a workdir, unless that is done already.
+    """Computes the moments of the finished model of a workdir, unless that is done already.
 
-    The moments go into the last checkpoint beside all that is there, and `RECALIBRATION_FILE` says
+    The moments go into the last checkpoint beside all that is there, and `NORM_MOMENTS_FILE` says
     how they came about. A process that is killed before leaves the checkpoint as it was.
 
     Args:
-        step_function: a `TrainingStep`, whose model is left with the finished weights.
-        feed: the training images, of which at least `images` are used where there are so many.
-        threshold: T of the selection.
-        report: called with the number of batches done and of all.
+        step_function: a `TrainingStep`, whose model is left with the finished weights; its recipe
+            says at which threshold and on how many images.
+        feed: the training images, of which at least so many are used where there are so many.
         writes: whether this process is the one of the run that writes; all of them compute.
     """
     path = latest_checkpoint(workdir)
@@ -89,29 +83,33 @@ def recalibrate_run(
     checkpoint = Checkpoint.read(path)
     model = step_function.model
     checkpoint.restore_finished(model)
-    batch_size = step_function.recipe.batch_size
-    count = min(math.ceil(images / batch_size), feed.steps_per_epoch)
-    if not checkpoint.recalibrated:
-        batches = unaugmented_batches(feed, step_function.arrays, images)
-        moments = recalibrate(
+    recipe = step_function.recipe
+    count = min(math.ceil(recipe.norm_moments_images / recipe.batch_size), feed.steps_per_epoch)
+    if not checkpoint.norm_moments:
+        batches = unaugmented_batches(feed, step_function.arrays, recipe.norm_moments_images)
+        moments = set_norm_moments(
             model,
             (pixels for pixels, _ in batches),
-            threshold,
-            report and (lambda done: report(done, count)),
+            recipe.norm_moments_threshold,
+            lambda done: progress(done, count, ""),
         )
         if writes:
-            dataclasses.replace(checkpoint, recalibrated=moments).write(workdir)
+            dataclasses.replace(checkpoint, norm_moments=moments).write(workdir)
     if not writes:
         return
-    record = {"threshold": threshold, "images": count * batch_size, "step": checkpoint.step}
-    write_text(pathlib.Path(workdir, RECALIBRATION_FILE), json.dumps(record, indent=2) + "\n")
+    record = {
+        "threshold": recipe.norm_moments_threshold,
+        "images": count * recipe.batch_size,
+        "step": checkpoint.step,
+    }
+    write_text(pathlib.Path(workdir, NORM_MOMENTS_FILE), json.dumps(record, indent=2) + "\n")
 
 
 @contextlib.contextmanager
 def _following_the_last_batch(layers: list[BatchNorm]) -> Iterator[None]:
     """While in the block, the moving moments become those of each batch, in evaluation."""
     # One process sees a whole batch: there is nothing to synchronize with.
-    temporary = {"momentum": 0.0, "recalibrating": True, "synchronized": False}
+    temporary = {"momentum": 0.0, "follows_batches": True, "synchronized": False}
     before = [{name: getattr(layer, name) for name in temporary} for layer in layers]
     try:
         for layer in layers:

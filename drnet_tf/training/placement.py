@@ -11,9 +11,6 @@ from contextlib import AbstractContextManager
 
 from drnet_tf.errors import Stopped, UserError
 
-#: What --distribution chooses from; `tensorflow_placement` and `jax_placement` say what each does.
-DISTRIBUTIONS = ("auto", "one", "mirrored", "multiworker", "tpu")
-
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
@@ -63,12 +60,12 @@ class Placement:
         except self.lost as error:
             line = (str(error).strip().splitlines() or [""])[-1]
             raise UserError(
-                "this process cannot go on with the others of the run; start all of them again by "
-                f"the same commands ({line[:200]})"
+                "this process cannot continue with the others of the run; repeat the commands of "
+                f"all of them ({line[:200]})"
             ) from error
 
 
-#: One process, on the device that the backend takes by itself.
+#: One process, on the device that the backend takes automatically.
 ALONE = Placement()
 
 

@@ -1,4 +1,4 @@
-"""Whether a workdir holds the run that a command describes, which then goes on."""
+"""Tells whether a workdir holds the run that a command describes, which is then resumed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import pathlib
 from typing import Any
 
 from drnet_tf.errors import UserError
-from drnet_tf.models.drnet.latencies import LATENCIES
-from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.runs.checkpoints import latest_checkpoint, list_checkpoints
-from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import RUN_FILE, Run
 from drnet_tf.training.placement import Placement
 
-#: Settings that may differ when a run goes on: they do not change what it computes.
+#: Settings that may differ when a run is resumed: they do not change what it computes.
 FREE_SETTINGS = (
     "data_dir",
     "checkpoint_minutes",
@@ -26,7 +23,7 @@ FREE_SETTINGS = (
 
 
 def holds_run(workdir: str, run: Run) -> bool:
-    """Whether the workdir holds this run already.
+    """Tells whether the workdir holds this run already.
 
     Raises:
         UserError: it holds another one, or is no folder.
@@ -38,20 +35,18 @@ def holds_run(workdir: str, run: Run) -> bool:
             raise UserError(f"{workdir} has checkpoints but no {RUN_FILE} that says of what")
         return False
     old = Run.load(workdir)
-    # What the workdir does not name came later than it, and was not done then.
-    unnamed = dataclasses.asdict(Recipe()) | dataclasses.asdict(Settings())
-    before, now = unnamed | _flat(old), _flat(run)
+    before, now = _flat(old), _flat(run)
     differing = [name for name in now if before.get(name) != now[name]]
     if differing:
         name = differing[0]
-        if name == LATENCIES and LATENCIES in before:
+        if name == "latencies" and old.latencies:
             raise UserError(
                 f"{workdir} holds a run with another table of latencies; leave out "
-                "--latency_table to go on with its own, or use another folder to begin anew"
+                "--latency_table to resume with its own, or name another folder"
             )
         raise UserError(
             f"{workdir} holds another run: its {name} is {before.get(name)}, not {now[name]}; "
-            "use its settings to go on, or another folder to begin anew"
+            "use its settings to resume it, or name another folder"
         )
     return True
 
@@ -70,8 +65,17 @@ def check_others(workdir: str, run: Run, placement: Placement) -> None:
 
 
 def _flat(run: Run) -> dict[str, Any]:
-    values = {"model": run.model, "dataset": run.dataset, **run.config.to_dict(), **run.settings}
-    # As JSON has it: tuples come back as lists.
+    """Returns all that defines a run, in the types that JSON has, by name."""
+    values = {
+        "model": run.model,
+        "dataset": run.dataset,
+        **run.config.to_dict(),
+        **dataclasses.asdict(run.recipe),
+        **dataclasses.asdict(run.augmentation),
+        **dataclasses.asdict(run.settings),
+        "latencies": run.latencies,
+        "compression": run.compression,
+    }
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in values.items()

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 
 import keras
 
-from drnet_tf.backends.choice import placement_module, step_module
-from drnet_tf.data.augmentation import Augmentation
-from drnet_tf.data.evaluation_images import open_images
+from drnet_tf.backends.choice import backend_module
 from drnet_tf.errors import UserError
-from drnet_tf.models import build_from_config
-from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.cost import cost_table
-from drnet_tf.models.drnet.latencies import LATENCIES, LatencyTable
-from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.models.latencies import LatencyTable
 from drnet_tf.models.objective import Resource
-from drnet_tf.progress import ProgressBar
+from drnet_tf.models.registry import build_from_config
+from drnet_tf.progress import ProgressBar, silent
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
-from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.training import loop
-from drnet_tf.training.feeds import open_feed
-from drnet_tf.training.norm_moments import recalibrate_run
+from drnet_tf.training.backend_parts import placement_module, step_module
+from drnet_tf.training.feeds import Feed, open_feed
+from drnet_tf.training.norm_moments import finish_norm_moments
 from drnet_tf.training.observers import make_observers
 from drnet_tf.training.placement import Placement
 from drnet_tf.training.resumption import check_others, holds_run
@@ -35,87 +32,76 @@ from drnet_tf.writing import replacing
 READING_PATIENCE = 1.0
 
 
-def train(
-    workdir: str,
-    model_name: str,
-    config: DRNetConfig,
-    dataset_name: str,
-    recipe: Recipe,
-    augmentation: Augmentation,
-    settings: Settings,
-) -> int:
-    """Trains, or goes on training, in `workdir`; returns the number of steps done.
+def train(workdir: str, run: Run) -> int:
+    """Trains in `workdir`, or resumes what was trained there.
+
+    Args:
+        run: what to train on what; `fit` and `latencies` are found out where they are missing.
+
+    Returns:
+        The number of steps done.
 
     Raises:
         UserError: the input makes no sense together, or the workdir holds another run.
     """
-    module = step_module()
-    run = _run(model_name, config, dataset_name, recipe, augmentation, settings)
-    if settings.resource == "latency":
-        run.settings[LATENCIES] = _latencies(workdir, config, settings).to_dict()
-    holds_run(workdir, run)
+    step_module()  # refuses other backends before any work
     try:
-        cost_table(config)
+        run.family.cost(run.config)
     except ValueError as error:  # an unknown branch
         raise UserError(str(error)) from error
+    run = _with_latencies(workdir, run)
+    holds_run(workdir, run)
     initial = None
-    if settings.initial_weights:
-        initial = initial_checkpoint(settings.initial_weights, workdir, config)
+    if run.settings.initial_weights:
+        initial = initial_checkpoint(run.settings.initial_weights, workdir, run.config)
     # Before the data: processes have to find each other before anything is computed.
-    placement = placement_module().place(settings.distribution, recipe.batch_size)
-    with ProgressBar(f"reading {dataset_name}", patience=READING_PATIENCE) as progress:
+    placement = placement_module().place(run.settings.distribution, run.recipe.batch_size)
+    with ProgressBar(f"reading {run.dataset}", patience=READING_PATIENCE) as progress:
         feed = open_feed(
-            dataset_name,
-            settings.data_dir,
-            settings.input_pipeline,
-            image_size=config.image_size,
-            batch_size=recipe.batch_size,
-            augmentation=augmentation,
-            seed=settings.seed,
-            train_on_validation=settings.train_on_validation,
-            on_progress=progress.update,
-            share=(placement.process, placement.processes),
+            run, progress=progress.update, share=(placement.process, placement.processes)
         )
-    if feed.classes != config.classes:
+    if feed.classes != run.config.classes:
         raise UserError(
-            f"{dataset_name} has {feed.classes} classes and {model_name} {config.classes}; "
+            f"{run.dataset} has {feed.classes} classes and {run.model} {run.config.classes}; "
             f"choose a model for this data set, or --classes={feed.classes}"
         )
+    run = dataclasses.replace(run, fit=feed.fit)
     claim = claimed(workdir) if placement.chief else contextlib.nullcontext()
     with placement.together(), claim:
-        return _train(workdir, run, config, recipe, settings, module, feed, placement, initial)
+        return _train(workdir, run, feed, placement, initial)
 
 
-def _train(workdir, run, config, recipe, settings, module, feed, placement, initial) -> int:
+def _train(
+    workdir: str, run: Run, feed: Feed, placement: Placement, initial: Checkpoint | None
+) -> int:
     if placement.chief and not holds_run(workdir, run):
         run.save(workdir)
     check_others(workdir, run, placement)
+    recipe, settings = run.recipe, run.settings
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
-        module.make_deterministic()
+        backend_module().make_deterministic()
     with placement.scope():
-        model = build_from_config(config, seed=settings.seed, dtype=settings.dtype)
+        model = build_from_config(run.config, seed=settings.seed, dtype=settings.dtype)
         if initial is not None:
             initial.restore_finished(model)
-        resource = _resource(run, model)
-        step_function = module.TrainingStep(model, recipe, resource, feed)
+        objective = run.family.objective(recipe, _resource(run, model.cost))
+        step_function = step_module().TrainingStep(model, recipe, objective, feed)
     observers = []
     if settings.validate_epochs:
-        images = open_images(
-            run.dataset,
-            settings.data_dir,
-            config.image_size,
-            train_on_validation=settings.train_on_validation,
-        )
-        observers = make_observers(step_function, images)
-    with _progress("training", placement) as progress:
+        observers = make_observers(step_function, open_run_images(run))
+    schedule = functools.partial(
+        run.family.step_values, recipe, steps_per_epoch=feed.steps_per_epoch
+    )
+    with _display("training", placement) as display:
         done = loop.train(
             step_function,
+            schedule,
             recipe,
             feed,
             workdir,
             checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
-            progress=progress,
+            display=display,
             observers=observers,
             observe_epochs=max(1, settings.validate_epochs),
             placement=placement,
@@ -123,49 +109,42 @@ def _train(workdir, run, config, recipe, settings, module, feed, placement, init
     placement.gather(0)  # the chief has written the last checkpoint
     if (path := latest_checkpoint(workdir)) is not None:
         Checkpoint.read(path).restore_finished(model)
-    if recipe.recalibrate_threshold is not None:
-        with _progress("recalibrating", placement) as progress:
-            recalibrate_run(
-                workdir,
-                step_function,
-                feed,
-                recipe.recalibrate_threshold,
-                recipe.recalibrate_images,
-                progress and progress.update,
-                writes=placement.chief,
-            )
+    if recipe.norm_moments_threshold is not None:
+        with _display("computing norm moments", placement) as display:
+            progress = display.update if display else silent
+            finish_norm_moments(workdir, step_function, feed, progress, placement.chief)
     if placement.chief:
         with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
             model.save(path)
     return done
 
 
-def _progress(title: str, placement: Placement):
+def _display(title: str, placement: Placement):
     return ProgressBar(title) if placement.chief else contextlib.nullcontext()
 
 
-def _run(model_name, config, dataset_name, recipe, augmentation, settings) -> Run:
-    values = {
-        **dataclasses.asdict(recipe),
-        **dataclasses.asdict(augmentation),
-        **dataclasses.asdict(settings),
-    }
-    return Run(model_name, config, dataset_name, values)
-
-
-def _latencies(workdir: str, config: DRNetConfig, settings: Settings) -> LatencyTable:
-    """The table of latencies that the settings name, or else that of the run in the workdir."""
+def _with_latencies(workdir: str, run: Run) -> Run:
+    """Adds the table of latencies that the settings name, else that of the run in the workdir."""
+    settings, resources = run.settings, run.family.resources
+    if resources and settings.resource not in resources:
+        raise UserError(f"--resource must be one of {', '.join(resources)} for {run.model}")
+    if settings.resource != "latency":
+        return run
+    if not resources:
+        raise UserError(f"{run.model} has no routing: --resource has no effect on it; leave it out")
     if settings.latency_table:
-        return LatencyTable.read(settings.latency_table, config)
-    if pathlib.Path(workdir, RUN_FILE).exists():
-        if values := Run.load(workdir).settings.get(LATENCIES):
-            return LatencyTable.from_dict(values)
+        table = LatencyTable.read(settings.latency_table, run.config)
+        return dataclasses.replace(run, latencies=table.to_dict())
+    if pathlib.Path(workdir, RUN_FILE).exists() and (old := Run.load(workdir)).latencies:
+        return dataclasses.replace(run, latencies=old.latencies)
     raise UserError(
         "--resource=latency needs --latency_table=FILE, which python -m export.latency_table makes"
     )
 
 
-def _resource(run: Run, model) -> Resource:
-    if LATENCIES in run.settings:
-        return LatencyTable.from_dict(run.settings[LATENCIES]).resource
-    return Resource.from_cost(run.settings["resource"], model.cost)
+def _resource(run: Run, cost) -> Resource | None:
+    if not run.family.resources:
+        return None
+    if run.latencies is not None:
+        return LatencyTable.from_dict(run.latencies).resource
+    return Resource.from_cost(run.settings.resource, cost)

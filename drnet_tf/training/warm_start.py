@@ -1,15 +1,16 @@
-"""Beginning a run with the weights of another, for one first stage with several second stages."""
+"""Begins a run with the weights of another, for one first stage with several second stages."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from drnet_tf.errors import UserError
-from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.workdir import Run
 
 
-def initial_checkpoint(source: str, workdir: str, config: DRNetConfig) -> Checkpoint | None:
-    """The checkpoint that a run begins with: the latest one of another run.
+def initial_checkpoint(source: str, workdir: str, config: Any) -> Checkpoint | None:
+    """Finds the checkpoint that a run begins with: the latest one of another run.
 
     Args:
         source: workdir of the other run.
@@ -17,7 +18,7 @@ def initial_checkpoint(source: str, workdir: str, config: DRNetConfig) -> Checkp
         config: the architecture of this run.
 
     Returns:
-        None where the run has a checkpoint of its own already, with which it goes on.
+        None where the run has a checkpoint of its own already, with which it resumes.
 
     Raises:
         UserError: there is no other run, or it is one of another architecture.
@@ -29,11 +30,11 @@ def initial_checkpoint(source: str, workdir: str, config: DRNetConfig) -> Checkp
     if path is None:
         raise UserError(f"--initial_weights={source} has no checkpoint: it is not trained yet")
     values = config.to_dict()
-    differing = [name for name in values if other[name] != values[name]]
+    differing = [name for name in values if other.get(name) != values[name]]
     if differing:
         name = differing[0]
         raise UserError(
-            f"--initial_weights={source} is of another architecture: its {name} is {other[name]}, "
-            f"not {values[name]}"
+            f"--initial_weights={source} is of another architecture: its {name} is "
+            f"{other.get(name)}, not {values[name]}"
         )
     return Checkpoint.read(path)

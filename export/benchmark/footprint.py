@@ -10,9 +10,7 @@ running touches, which are the same for all models.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
-import sys
 import tempfile
 from collections.abc import Sequence
 
@@ -21,9 +19,8 @@ import rich.table
 
 from drnet_tf.progress import Progress, silent
 from export.folder.export import Export
-from export.tflite.programs import run_program
+from export.tflite.child_process import run_child
 
-PROBE = pathlib.Path(__file__).with_name("load_probe.py")
 PROCESSES = 5
 ROUTED, DENSE = "routed", "dense"
 
@@ -109,10 +106,8 @@ def measure_footprints(
 
 
 def _probe(model: pathlib.Path, images: pathlib.Path, threshold: float | None) -> dict:
-    given = [] if threshold is None else [str(threshold)]
-    # -P: without the folder of the program, whose inspect.py would hide that of Python.
-    command = [sys.executable, "-P", str(PROBE), str(model), str(images), *given]
-    return json.loads(run_program(command))
+    settings = {"file": str(model), "images": str(images), "threshold": threshold}
+    return run_child("export.benchmark.load_probe", settings)
 
 
 def _median(probes: Sequence[dict], name: str) -> float:

@@ -29,12 +29,12 @@ from drnet_tf.runs.workdir import Run, Trained, load_trained
 from drnet_tf.writing import check_folder_writable
 from export.convert.branch_use import counting_images, select_all
 from export.convert.conversion import convert, knob_with
-from export.convert.fixed_file import MOST_USED, StaticRequest, read_branches, summary
+from export.convert.fixed_file import MOST_USED, FixedRequest, read_branches, summary
 from export.convert.gate_choice import (
     AUTO,
     CONVOLUTIONS,
-    STRUCTURES,
-    choose_structure,
+    GATINGS,
+    choose_plan,
     gate_table,
     measure_gates,
 )
@@ -77,7 +77,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "structure",
         CONVOLUTIONS,
-        STRUCTURES,
+        GATINGS,
         "Which branches sit in an IF: those with parameters, or where it pays at the default "
         "threshold, by times measured on this machine and the branches that images select.",
     )
@@ -115,7 +115,7 @@ def main() -> None:
     fit = run.fit or _fit_of_data_set(run, images)
     plan = static = None
     if values.static_threshold is not None:
-        static = StaticRequest(values.static_threshold, branches, images, values.static_images)
+        static = FixedRequest(values.static_threshold, branches, images, values.static_images)
     if values.structure == AUTO:
         pixels, _ = counting_images(images, values.structure_images)
         plan = _measured_plan(trained, pixels, values.default_threshold)
@@ -178,7 +178,7 @@ def _measured_plan(trained: Trained, images: np.ndarray, threshold: float | None
     rich.console.Console().print(gate_table(times))
     knob = knob_with(trained.run.family.knob, threshold)
     use = select_all(trained.model, images, knob.default)[0].mean(axis=0)
-    return choose_structure(trained.model.config, times, use)
+    return choose_plan(trained.model.config, times, use)
 
 
 def _print_written(export: Export) -> None:

@@ -12,7 +12,7 @@ from drnet_tf.models.family import Knob
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import replacing
-from export.convert.fixed_file import StaticRequest, write_static_file
+from export.convert.fixed_file import FixedRequest, write_fixed_file
 from export.flags import require_tensorflow
 from export.folder import names
 from export.folder.description import describe
@@ -38,7 +38,7 @@ def convert(
     fit: Fit | None = None,
     default_threshold: float | None = None,
     plan: Plan | None = None,
-    static: StaticRequest | None = None,
+    static: FixedRequest | None = None,
 ) -> Export:
     """Writes the export of a model.
 
@@ -87,7 +87,7 @@ def convert(
         progress(2, _STEPS, f"writing {names.DESCRIPTION_FILE}")
         facts = {}
         if static is not None:
-            facts["static"] = write_static_file(
+            facts["static"] = write_fixed_file(
                 trained.model,
                 graph,
                 static,

@@ -28,8 +28,6 @@ _LEAST = {
     "connection_seed": 0,
 }
 
-_CHOICES = {"stem": STEMS, "router": ROUTERS, "recalibration": RECALIBRATIONS}
-
 
 @dataclasses.dataclass(frozen=True)
 class DRNetConfig:
@@ -45,10 +43,11 @@ class DRNetConfig:
         stem: "cifar" (one 3x3 convolution) or "imagenet" (three strided ones).
         router: "routernet", or "none" for the ablation with uniform weights.
         recalibration: "gumbel_softmax", or the ablations "softmax" (no noise) and "none".
-        mean, deviation: of each colour channel on the 0..255 scale; the model normalizes by them.
+        mean: of each colour channel on the 0..255 scale, by which the model normalizes.
+        deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
         node_inputs: for each node the two indices it reads, 0 and 1 being the cell's inputs and
             n + 2 its node n. Drawn from `connection_seed` where not given, and stored from then on.
-        connection_seed: of the draw of `node_inputs`.
+        connection_seed: seed from which it is drawn which inputs of the cell the nodes read.
 
     Raises:
         ValueError: a field has no meaning; the message names the field and what is allowed.
@@ -60,9 +59,11 @@ class DRNetConfig:
     channels: int = 15
     nodes: int = 4
     branches: tuple[str, ...] = PAPER_BRANCHES
-    stem: str = "cifar"
-    router: str = "routernet"
-    recalibration: str = "gumbel_softmax"
+    stem: str = dataclasses.field(default="cifar", metadata={"choices": STEMS})
+    router: str = dataclasses.field(default="routernet", metadata={"choices": ROUTERS})
+    recalibration: str = dataclasses.field(
+        default="gumbel_softmax", metadata={"choices": RECALIBRATIONS}
+    )
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
     node_inputs: tuple[tuple[int, int], ...] = ()
@@ -80,8 +81,10 @@ class DRNetConfig:
             and 0 < len(set(self.branches)) == len(tuple(self.branches)),
             f"branches must be a list of different names, not {self.branches!r}",
         )
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
+        for field in dataclasses.fields(self):
+            if not (allowed := field.metadata.get("choices")):
+                continue
+            name, value = field.name, getattr(self, field.name)
             _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
         for name in ("mean", "deviation"):
             value = getattr(self, name)

@@ -23,18 +23,20 @@ class Recipe(Optimization):
     """How a DRNet is trained. Defaults are the paper's for CIFAR-10.
 
     Args:
-        stage1_epochs: with the fixed temperature and without the resource term.
-        stage2_epochs: with the falling temperature and with the resource term.
-        learning_rate1: at the start of stage 1.
-        learning_rate2: at the start of stage 2.
+        stage1_epochs: epochs with the fixed temperature and without the resource term.
+        stage2_epochs: epochs with the falling temperature and with the resource term.
+        learning_rate1: learning rate at the start of stage 1.
+        learning_rate2: learning rate at the start of stage 2.
         temperature1: tau of stage 1.
         temperature2_start: tau at the start of stage 2, in which it falls by the same factor every
             step; from 1 to 0.5 that is the paper's exp(-0.0006) per epoch, in its 1155 epochs.
         temperature2_end: tau at the end of stage 2.
         resource_weight: lambda of Eq. 8, in stage 2.
-        auxiliary_weight: of the auxiliary head's cross-entropy.
-        drop_connection: rate at the end of the run, to which it rises linearly.
-        drop_branch: rate at the end of the run, to which it rises linearly.
+        auxiliary_weight: weight of the auxiliary head's cross-entropy.
+        drop_connection: share of connections that are dropped at the end of the run, to which it
+            rises linearly.
+        drop_branch: share of branches that are dropped at the end of the run, to which it rises
+            linearly.
 
     Raises:
         UserError: a value makes no sense; the message says what would.

@@ -72,7 +72,8 @@ class MobileNetV2Config:
         stem: "imagenet" (the paper's strides and blocks), or "cifar" for small images: the first
             two strides are 1, the first block has its 1x1 convolution too, and blocks of stride 1
             that change the number of channels have a 1x1 convolution as their shortcut.
-        mean, deviation: of each colour channel on the 0..255 scale; the model normalizes by them.
+        mean: of each colour channel on the 0..255 scale, by which the model normalizes.
+        deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
 
     Raises:
         ValueError: a field has no meaning; the message names the field and what is allowed.
@@ -81,7 +82,7 @@ class MobileNetV2Config:
     image_size: int
     classes: int
     width: float = 1.0
-    stem: str = "cifar"
+    stem: str = dataclasses.field(default="cifar", metadata={"choices": STEMS})
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.backends.jax import _index
-from drnet_tf.models import DRNet
-from drnet_tf.models.drnet.objective import objective
-from drnet_tf.models.drnet.recipe import Recipe
-from drnet_tf.models.objective import Resource
-from drnet_tf.models.schedules import Hyperparameters
+from drnet_tf.models.family import Objective, Optimization, RoutedModel, StepValues
+from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 
 
@@ -27,77 +23,94 @@ class TrainingStep:
 
     Args:
         model: a built model, made under the distribution in scope.
-        recipe: for the constants of the objective and of SGD.
-        resource: what E[R] counts.
+        recipe: for the constants of SGD.
+        objective: what is lowered, of the model's family.
         feed: how a batch becomes images and labels.
 
     Attributes:
-        weight_variables: weights and moving moments, all that makes a trained model but its
-            temperature.
+        weight_variables: weights and moving moments, all that makes a trained model but what the
+            schedule sets.
     """
 
-    def __init__(self, model: DRNet, recipe: Recipe, resource: Resource, feed: Feed):
-        self.model = model
+    def __init__(self, model: RoutedModel, recipe: Optimization, objective: Objective, feed: Feed):
+        self.model: keras.Model = model
         self.recipe = recipe
-        self._objective = functools.partial(
-            objective,
-            resource=resource,
-            auxiliary_weight=recipe.auxiliary_weight,
-            label_smoothing=recipe.label_smoothing,
-        )
+        self.objective = objective
         self.feed = feed
         self._split, self._whole = _shardings()
         # Arguments of the compiled step: as constants in it they would be compiled in.
         self.arrays = tuple(_lay_out(array, self._whole) for array in feed.arrays)
         self.optimizer = keras.optimizers.SGD(
-            recipe.learning_rate1,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             # Part of the paths in checkpoints; Keras would number the optimizers of a process.
             name="sgd",
         )
-        self.optimizer.build(model.trainable_variables)
-        self.weight_variables = [w for w in model.weights if w is not model.temperature]
-        self._temperature = _index(model.non_trainable_variables, model.temperature)
-        self._learning_rate = _index(self.optimizer.variables, self.optimizer._learning_rate)
+        self.optimizer.build(self.model.trainable_variables)
+        controls = model.controls
+        set_by_schedule = {id(variable) for variable in controls.values()}
+        self.weight_variables = [w for w in self.model.weights if id(w) not in set_by_schedule]
+        self._controls = {
+            name: _index(self.model.non_trainable_variables, variable)
+            for name, variable in controls.items()
+        }
+        self._learning_rate = _index(self.optimizer.variables, self.optimizer.learning_rate)
         self._devices_here = 1 if self._split is None else len(self._split.addressable_devices)
         self._state: tuple | None = None
         # The old state is not needed any more: its memory serves for the new one.
-        self._compiled = jax.jit(self._step, donate_argnums=0, out_shardings=self._whole)
+        self._compiled = jax.jit(
+            self._step, static_argnums=5, donate_argnums=0, out_shardings=self._whole
+        )
 
     def __call__(
-        self, batch: tuple, values: Hyperparameters, stop: bool = False
+        self, batch: tuple, values: StepValues, stop: bool = False
     ) -> dict[str, jax.Array]:
         """Does a step on this process's share of a batch of the feed.
 
         Returns:
-            The parts of the loss, and "stop": more than 0 if any process asked with `stop`.
+            The metrics of the objective, and "stop": more than 0 if any process asked with `stop`.
         """
+        self._state, metrics = self._compiled(*self._inputs(batch, values, stop))
+        return metrics
+
+    def lowered_for(self, platform: str, batch: tuple, values: StepValues) -> str:
+        """Compiles the step for a platform that need not be at hand, and does no step.
+
+        Args:
+            platform: of JAX: "cpu", "cuda", "tpu".
+
+        Returns:
+            The program, as StableHLO.
+        """
+        *arguments, names = self._inputs(batch, values, False)
+
+        def step(*arguments):
+            return self._step(*arguments, names)
+
+        exported = jax.export.export(jax.jit(step), platforms=[platform])(*arguments)
+        return exported.mlir_module()
+
+    def _inputs(self, batch: tuple, values: StepValues, stop: bool) -> tuple:
         if self._state is None:
             # By way of the host: Keras lays the initial values out under a mesh of another kind.
             self._state = tuple(
                 [_lay_out(np.array(v.value), self._whole) for v in part]
                 for part in self._variables()
             )
-        scalars = (
-            values.learning_rate,
-            values.temperature,
-            values.resource_weight,
-            values.drop_connection,
-            values.drop_branch,
-        )
         batch = tuple(
             _lay_out(part, self._split if per_image else self._whole)
             for part, per_image in zip(batch, self.feed.per_image, strict=True)
         )
-        self._state, metrics = self._compiled(
+        # One array: each would be a transfer of its own.
+        scalars = np.array([values.learning_rate, *values.scalars.values()], np.float32)
+        return (
             self._state,
             self.arrays,
             batch,
-            _lay_out(np.array(scalars, np.float32), self._whole),
+            _lay_out(scalars, self._whole),
             _lay_out(np.full(self._devices_here, stop, np.float32), self._split),
+            tuple(values.scalars),
         )
-        return metrics
 
     def sync(self) -> None:
         """Writes the state to the variables of model and optimizer."""
@@ -108,7 +121,7 @@ class TrainingStep:
                     variable.assign(_copy(value))
 
     def weights(self) -> list[jax.Array]:
-        """The present values of `weight_variables`. The next step gives their memory away."""
+        """Returns the values of `weight_variables`. The next step gives their memory away."""
         if self._state is None:
             return [variable.value for variable in self.weight_variables]
         values = {
@@ -122,35 +135,29 @@ class TrainingStep:
         model = self.model
         return model.trainable_variables, model.non_trainable_variables, self.optimizer.variables
 
-    def _step(self, state, arrays, batch, scalars, stop):
+    def _step(self, state, arrays, batch, scalars, stop, names: tuple[str, ...]):
         images, labels = self.feed.prepare(arrays, *batch)
         trainable, others, optimizer = state
-        learning_rate, temperature, resource_weight, drop_connection, drop_branch = scalars
+        learning_rate, *scalars = scalars
+        by_name = dict(zip(names, scalars, strict=True))
         others, optimizer = list(others), list(optimizer)
-        others[self._temperature] = temperature
         optimizer[self._learning_rate] = learning_rate
+        for name, index in self._controls.items():
+            others[index] = by_name[name]
+        model = self.model
 
         def loss_function(trainable):
-            (logits, intermediates), updated = self.model.stateless_call(
-                trainable,
-                others,
-                images,
-                connection_rate=drop_connection,
-                branch_rate=drop_branch,
-                training=True,
-            )
-            loss, metrics = self._objective(
-                logits, intermediates, labels, resource_weight=resource_weight
-            )
+            mapping = [
+                *zip(model.trainable_variables, trainable, strict=True),
+                *zip(model.non_trainable_variables, others, strict=True),
+            ]
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                loss, metrics = self.objective(model, images, labels, by_name)
+            updated = [scope.get_current_value(v) for v in model.non_trainable_variables]
             return loss, (metrics, updated)
 
         gradients, (metrics, others) = jax.grad(loss_function, has_aux=True)(trainable)
-        if self.recipe.clip_norm:
-            norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
-            factor = jnp.minimum(1.0, self.recipe.clip_norm / norm)
-            gradients = [gradient * factor for gradient in gradients]
-        decay = self.recipe.weight_decay
-        gradients = [g + decay * w for g, w in zip(gradients, trainable, strict=True)]
+        gradients = clip_and_decay(gradients, trainable, self.recipe)
         trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
         return (trainable, others, optimizer), metrics | {"stop": jnp.max(stop)}
 
@@ -179,3 +186,7 @@ def _copy(array: jax.Array) -> jax.Array:
     """A copy in memory of its own, which this process makes without the others."""
     parts = [jnp.array(shard.data) for shard in array.addressable_shards]
     return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
+
+
+def _index(variables: Sequence, wanted) -> int:
+    return next(i for i, variable in enumerate(variables) if variable is wanted)

@@ -7,13 +7,9 @@ import functools
 import keras
 import tensorflow as tf
 
-from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.layers.separable_conv import SeparableConvs
-from drnet_tf.models import DRNet
-from drnet_tf.models.drnet.objective import objective
-from drnet_tf.models.drnet.recipe import Recipe
-from drnet_tf.models.objective import Resource
-from drnet_tf.models.schedules import Hyperparameters
+from drnet_tf.layers.devices import Devices, adapt_to
+from drnet_tf.models.family import Objective, Optimization, RoutedModel, StepValues
+from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.on_tensorflow.depthwise import depthwise_conv
 
@@ -36,84 +32,77 @@ class TrainingStep:
 
     Args:
         model: a built model, made under `strategy.scope()`.
-        recipe: for the constants of the objective and of SGD.
-        resource: what E[R] counts.
+        recipe: for the constants of SGD.
+        objective: what is lowered, of the model's family.
         feed: how a batch becomes images and labels.
         strategy: a tf.distribute strategy; None is the one in scope.
 
     Attributes:
-        weight_variables: weights and moving moments, all that makes a trained model but its
-            temperature.
+        weight_variables: weights and moving moments, all that makes a trained model but what the
+            schedule sets.
     """
 
     def __init__(
         self,
-        model: DRNet,
-        recipe: Recipe,
-        resource: Resource,
+        model: RoutedModel,
+        recipe: Optimization,
+        objective: Objective,
         feed: Feed,
         strategy: tf.distribute.Strategy | None = None,
     ):
-        self.model = model
+        self.model: keras.Model = model
         self.recipe = recipe
-        self._objective = functools.partial(
-            objective,
-            resource=resource,
-            auxiliary_weight=recipe.auxiliary_weight,
-            label_smoothing=recipe.label_smoothing,
-        )
+        self.objective = objective
         self.feed = feed
         self.arrays = tuple(tf.constant(array) for array in feed.arrays)
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
             self.optimizer = keras.optimizers.SGD(
-                recipe.learning_rate1,
                 momentum=recipe.momentum,
                 nesterov=recipe.nesterov,
                 # Part of the paths in checkpoints; Keras would number the optimizers of a process.
                 name="sgd",
             )
-            self.optimizer.build(model.trainable_variables)
-        self.weight_variables = [w for w in model.weights if w is not model.temperature]
-        if self.strategy.num_replicas_in_sync > 1:
-            for layer in model._flatten_layers():
-                if isinstance(layer, BatchNorm):
-                    layer.synchronized = True
-                for draws in layer._seed_generators:
-                    draws.fold = _fold_in_replica
-        if not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU")):
-            for layer in model._flatten_layers():
-                if isinstance(layer, SeparableConvs):
-                    layer.depthwise_conv = depthwise_conv
+            self.optimizer.build(self.model.trainable_variables)
+        self._controls = model.controls
+        set_by_schedule = {id(variable) for variable in self._controls.values()}
+        self.weight_variables = [w for w in self.model.weights if id(w) not in set_by_schedule]
+        several = self.strategy.num_replicas_in_sync > 1
+        accelerated = any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+        devices = Devices(
+            synchronized=several,
+            fold_seed=_fold_in_replica if several else None,
+            depthwise_conv=None if accelerated else depthwise_conv,
+        )
+        adapt_to(self.model, devices)
         tf.config.optimizer.set_experimental_options(dict.fromkeys(UNUSED_REWRITES, False))
         # AutoGraph would rewrite all of Keras and make tracing ten times slower.
         self._compiled = tf.function(self._distributed, autograph=False)
 
     def __call__(
-        self, batch: tuple, values: Hyperparameters, stop: bool = False
+        self, batch: tuple, values: StepValues, stop: bool = False
     ) -> dict[str, tf.Tensor]:
         """Does a step on this process's share of a batch of the feed.
 
         Returns:
-            The parts of the loss, and "stop": more than 0 if any process asked with `stop`.
+            The metrics of the objective, and "stop": more than 0 if any process asked with `stop`.
         """
         self.optimizer.learning_rate = values.learning_rate
-        self.model.temperature.assign(values.temperature)
+        for name, variable in self._controls.items():
+            variable.assign(values.scalars[name])
         return self._compiled(*self._inputs(batch, values, stop))
 
-    def trace(
-        self, batch: tuple, values: Hyperparameters
-    ) -> tf.types.experimental.ConcreteFunction:
-        """The graph of a step, which a later call does not trace again; no step is done."""
+    def trace(self, batch: tuple, values: StepValues) -> tf.types.experimental.ConcreteFunction:
+        """Makes the graph of a step, which a later call does not trace again; does no step."""
         return self._compiled.get_concrete_function(*self._inputs(batch, values, False))
 
     def _inputs(self, batch, values, stop):
-        scalars = (values.resource_weight, values.drop_connection, values.drop_branch, stop)
         batch = tuple(
             self._spread(part) if per_image else tf.convert_to_tensor(part)
             for part, per_image in zip(batch, self.feed.per_image, strict=True)
         )
-        return batch, tf.constant(scalars, tf.float32)
+        scalars = tf.constant([stop, *values.scalars.values()], tf.float32)
+        return batch, scalars, tuple(values.scalars)
 
     def _spread(self, part):
         """An equal share of a batch for each replica of this process."""
@@ -131,18 +120,18 @@ class TrainingStep:
         return self.strategy.experimental_distribute_values_from_function(of_replica)
 
     def sync(self) -> None:
-        """Nothing to do: the variables of model and optimizer are the state."""
+        """Does nothing: the variables of model and optimizer are the state."""
 
     def weights(self) -> list[tf.Tensor]:
-        """The present values of `weight_variables`."""
+        """Returns the present values of `weight_variables`."""
         return [tf.convert_to_tensor(variable.value) for variable in self.weight_variables]
 
-    def _distributed(self, batch, scalars):
-        metrics = self.strategy.run(self._replica, (batch, scalars))
+    def _distributed(self, batch, scalars, names: tuple[str, ...]):
+        metrics = self.strategy.run(functools.partial(self._replica, names=names), (batch, scalars))
         reduce = functools.partial(self.strategy.reduce, tf.distribute.ReduceOp.MEAN, axis=None)
         return {name: reduce(value) for name, value in metrics.items()}
 
-    def _replica(self, batch, scalars):
+    def _replica(self, batch, scalars, names: tuple[str, ...]):
         replicas = self.strategy.num_replicas_in_sync
         if replicas > 1:
             batch = tuple(
@@ -150,39 +139,27 @@ class TrainingStep:
                 for part, per_image in zip(batch, self.feed.per_image, strict=True)
             )
         images, labels = self.feed.prepare(self.arrays, *batch)
-        resource_weight, drop_connection, drop_branch, stop = tf.unstack(scalars)
+        stop, *scalars = tf.unstack(scalars)
         with tf.GradientTape() as tape:
-            logits, intermediates = self.model(
-                images,
-                connection_rate=drop_connection,
-                branch_rate=drop_branch,
-                training=True,
-            )
-            loss, metrics = self._objective(
-                logits, intermediates, labels, resource_weight=resource_weight
+            loss, metrics = self.objective(
+                self.model, images, labels, dict(zip(names, scalars, strict=True))
             )
         variables = self.model.trainable_variables
+        weights = [variable.value for variable in variables]
         gradients = tape.gradient(
             loss,
-            [variable.value for variable in variables],
+            weights,
             # Without a router, or with all branches of one kind, some weights have no effect.
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         if replicas > 1:
-            # The norm to clip is that of the whole batch's gradient. The optimizer sums over the
-            # replicas once more, hence the division, by their number for the mean and again.
+            # The norm to clip is that of the whole batch's gradient, the mean over the replicas.
             context = tf.distribute.get_replica_context()
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+        gradients = clip_and_decay(gradients, weights, self.recipe)
+        if replicas > 1:
+            # The optimizer sums over the replicas once more.
             gradients = [gradient / replicas for gradient in gradients]
-        shrink = 1 / replicas
-        if self.recipe.clip_norm:
-            norm = tf.linalg.global_norm(gradients)
-            shrink = tf.minimum(1.0, self.recipe.clip_norm / norm) / replicas
-        decay = tf.constant(self.recipe.weight_decay / replicas)
-        gradients = [
-            gradient * shrink + decay * variable.value
-            for gradient, variable in zip(gradients, variables, strict=True)
-        ]
         self.optimizer.apply(gradients, variables)
         return metrics | {"stop": stop}
 

@@ -31,7 +31,7 @@ from tests.export.routed_model import CLASS_NAMES, assert_equal_outputs, run_ker
 from tests.source_tree import ROOT
 
 HERE = pathlib.Path(__file__).resolve().parent
-README = ROOT / "README.md"
+SERVING = ROOT / "docs" / "serving.md"
 
 
 @pytest.fixture(scope="module")
@@ -247,10 +247,10 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
 
-def test_client_of_the_readme_classifies_an_image_file(saved_model, tmp_path, monkeypatch, capsys):
+def test_documented_client_classifies_an_image_file(saved_model, tmp_path, monkeypatch, capsys):
     code = next(
         block
-        for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+        for block in re.findall(r"```python\n(.*?)```", SERVING.read_text(), re.DOTALL)
         if "PredictionServiceStub" in block
     )
     image = tf.io.encode_jpeg(photo(30, 30))

@@ -113,8 +113,8 @@ def test_the_step_sets_the_temperature_and_lowers_the_loss():
 TWO_DEVICES = """
 import sys, json
 import numpy as np, tensorflow as tf
-from tests.training import test_tensorflow_step as case
-from drnet_tf.training.schedules import Recipe
+from tests.training.on_tensorflow import test_step as case
+from drnet_tf.models.drnet.recipe import Recipe
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -1,4 +1,4 @@
-"""Measured latencies of the branches of a network, as the resource R of Eq. 8.
+"""Measured latencies of the units of a network, as the resource R of Eq. 8.
 
 Made by `python -m export.latency_table` on the device or machine that matters; a JSON file.
 """
@@ -13,92 +13,94 @@ from typing import Any
 import numpy as np
 
 from drnet_tf.errors import UserError
-from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.objective import Resource
+from drnet_tf.models.registry import FAMILIES, family_of
 
 UNIT = "microseconds"
 #: Fields of a configuration that the shapes of its branches do not depend on.
 _OF_NO_EFFECT = ("mean", "deviation", "recalibration", "connection_seed")
-#: In run.json, the content of the table of latencies.
-LATENCIES = "latencies"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatencyTable:
-    """Latencies for one image.
+    """Holds latencies for one image.
 
     Args:
         config: the network that was measured.
-        branches: float [cells, connections, branches], microseconds, 0 or more.
+        units: float [*units], microseconds, 0 or more; "branches" in the file.
         fixed: of what always runs, microseconds, more than 0.
         facts: where and how it was measured, in the types that JSON has.
     """
 
-    config: DRNetConfig
-    branches: np.ndarray
+    config: Any
+    units: np.ndarray
     fixed: float
     facts: dict[str, Any]
 
     def __post_init__(self):
-        config = self.config
-        shape = (config.cells, config.connections, len(config.branches))
-        if np.shape(self.branches) != shape:
+        shape = family_of(self.config).cost(self.config).units
+        if np.shape(self.units) != shape:
             raise UserError(
-                f"branches must be [cells, connections, branches] = {list(shape)}, "
-                f"not {list(np.shape(self.branches))}"
+                f"branches must have the shape {list(shape)}, not {list(np.shape(self.units))}"
             )
-        if not (np.all(np.isfinite(self.branches)) and np.min(self.branches) >= 0):
+        if not (np.all(np.isfinite(self.units)) and np.min(self.units) >= 0):
             raise UserError("branches must be numbers of microseconds, 0 or more")
         if not 0 < self.fixed < np.inf:
             raise UserError(f"fixed must be a number of microseconds above 0, not {self.fixed}")
 
     @property
     def resource(self) -> Resource:
-        return Resource(np.asarray(self.branches, np.float64), float(self.fixed))
+        """Returns what E[R] counts with this table."""
+        return Resource(np.asarray(self.units, np.float64), float(self.fixed))
 
-    def check_config(self, config: DRNetConfig) -> None:
-        """
+    def check_config(self, config: Any) -> None:
+        """Checks that a network has the units that were measured.
+
         Raises:
-            UserError: the branches of that network have other shapes.
+            UserError: its branches have other shapes.
         """
         measured, wanted = self.config.to_dict(), config.to_dict()
         for name in wanted:
-            if name not in _OF_NO_EFFECT and measured[name] != wanted[name]:
+            if name not in _OF_NO_EFFECT and measured.get(name) != wanted[name]:
                 raise UserError(
-                    f"it is of another network: its {name} is {measured[name]}, not "
+                    f"it is of another network: its {name} is {measured.get(name)}, not "
                     f"{wanted[name]}; measure this one with python -m export.latency_table"
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of the file."""
+        """Returns the content of the file."""
         return {
             "unit": UNIT,
             **self.facts,
+            "family": family_of(self.config).name,
             "config": self.config.to_dict(),
             "fixed": float(self.fixed),
-            "branches": np.asarray(self.branches, np.float64).tolist(),
+            "branches": np.asarray(self.units, np.float64).tolist(),
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LatencyTable:
-        """
+        """Reads the content of a file.
+
         Raises:
             UserError: it is no such table; the message does not say which.
         """
         try:
             facts = dict(values)
             unit, fixed = facts.pop("unit"), float(facts.pop("fixed"))
-            config = DRNetConfig.from_dict(facts.pop("config"))
-            branches = np.array(facts.pop("branches"), np.float64)
+            # Before there were families there was DRNet.
+            family = FAMILIES[facts.pop("family", "drnet")]
+            config = family.config.from_dict(facts.pop("config"))
+            units = np.array(facts.pop("branches"), np.float64)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"it is no table of latencies: {error!r}") from error
         if unit != UNIT:
             raise UserError(f"its unit must be {UNIT}, not {unit}")
-        return cls(config, branches, fixed, facts)
+        return cls(config, units, fixed, facts)
 
     @classmethod
-    def read(cls, path: pathlib.Path | str, config: DRNetConfig) -> LatencyTable:
-        """The table of a file, for a network.
+    def read(cls, path: pathlib.Path | str, config: Any) -> LatencyTable:
+        """Reads the table of a file, for a network.
 
         Raises:
             UserError: there is no file, it is no such table, or of another network.
