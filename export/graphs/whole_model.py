@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from drnet_tf.errors import UserError
+from drnet_tf.layers.devices import Devices, adapt_to
 from export.graphs.frozen_layer import freeze
 from export.graphs.parts import Change
 from export.graphs.plan import Plan
@@ -32,7 +33,9 @@ class WholeModel:
         self.config = model.config
         self.gateable = np.zeros((), bool)
         size = self.config.image_size
+        adapt_to(model, Devices(converted=True))
         self._logits = freeze(lambda images: model(images)[0], [None, size, size, 3])
+        adapt_to(model, Devices())
 
     def forward(self, image: tf.Tensor, threshold: Any, plan: Plan) -> dict[str, tf.Tensor]:
         """Classifies images; see `RoutedGraph`. There is nothing for a threshold or a plan."""
