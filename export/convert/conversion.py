@@ -17,10 +17,10 @@ from export.flags import require_tensorflow
 from export.folder import names
 from export.folder.description import describe
 from export.folder.export import Export, check_replaceable, write_description
+from export.folder.serving_files import write_serving_files
 from export.graphs.graph import RoutedGraph, graph_of, read_graph
 from export.graphs.plan import Plan, routed
 from export.saved_model.runner import signatures_of
-from export.saved_model.serving_files import write_serving_files
 from export.saved_model.writer import Serving, write_saved_model
 from export.tflite.converter import to_tflite
 from export.tflite.operators import count_operators, not_builtin

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from drnet_tf.models.cost import CostTable
-from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.family import Knob
 from drnet_tf.runs.workdir import Trained
 from export.folder.names import FLOAT32, TFLITE_FILE
@@ -47,7 +46,6 @@ def describe(
         serving: what the signatures of the SavedModel do.
     """
     config, cost = trained.model.config, trained.model.cost
-    own = own_facts(config, trained.model, plan)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -72,10 +70,10 @@ def describe(
         "class_names": list(class_names),
         "knob": knob and knob.to_dict(),
         "units": _units(cost, graph.unit_names),
-        "gates": None if knob is None else _gates(plan, cost.units).astype(int).tolist(),
+        "gates": _gates(plan, cost.units) if graph.routed else None,
         "serving": serving,
-        "macs": {"fixed": cost.fixed.macs, **own.pop("macs", {}), "total": cost.total.macs},
-        **own,
+        "macs": {"fixed": cost.fixed.macs, "total": cost.total.macs},
+        **graph.facts(plan),
         "parameters": cost.total.params,
         "operators": dict(sorted(operators.items())),
         "tflite": {FLOAT32: TFLITE_FILE},
@@ -85,26 +83,6 @@ def describe(
             if path.is_file()
         },
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-    }
-
-
-@functools.singledispatch
-def own_facts(config: Any, model: Any, plan: Plan) -> dict[str, Any]:
-    """Tells what only the models of one family have."""
-    return {}
-
-
-@own_facts.register
-def _(config: DRNetConfig, model: Any, plan: Plan) -> dict[str, Any]:
-    somewhere = _gates(plan, model.cost.units).any(axis=(0, 1)).tolist()
-    names = zip(config.branches, somewhere, strict=True)
-    return {
-        "branch_names": list(config.branches),
-        "gated_branches": [name for name, gated in names if gated],
-        "cells": config.cells,
-        "connections": config.connections,
-        "temperature": float(model.temperature.numpy()),
-        "macs": {"branches": model.cost.unit_macs.tolist()},
     }
 
 
@@ -119,8 +97,9 @@ def _units(cost: CostTable, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _gates(plan: Plan, units: tuple[int, ...]) -> np.ndarray:
-    return np.zeros(units, bool) if plan.gated is None else np.asarray(plan.gated, bool)
+def _gates(plan: Plan, units: tuple[int, ...]) -> list:
+    gated = np.zeros(units) if plan.gated is None else np.asarray(plan.gated)
+    return gated.astype(int).tolist()
 
 
 def describe_file(content: pathlib.Path | bytes) -> dict[str, Any]:
