@@ -87,9 +87,7 @@ def measure_gates(
     }
 
 
-def choose_plan(
-    config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.ndarray
-) -> Plan:
+def choose_plan(config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.ndarray) -> Plan:
     """Finds the plan of least expected time.
 
     Args:
