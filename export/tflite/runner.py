@@ -76,6 +76,8 @@ class TFLiteRunner:
     def set_threshold(self, threshold: float | None) -> None:
         """Sets the threshold of the next images, where the file takes one."""
         if "threshold" in self._inputs:
+            if threshold is None:
+                raise ValueError("the file takes a threshold")
             value = np.array([threshold], np.float32)
             self._interpreter.set_tensor(self._inputs["threshold"], value)
 
