@@ -112,6 +112,7 @@ class Workers:
         return self.logs / f"worker-{index}.log"
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_though_the_chief_is_killed(alone, dataset, tmp_path):
     workdir = tmp_path / "shared"
     arguments = [*TINY, *WITHOUT_DRAWS, *LONG, dataset, f"--workdir={workdir}"]
