@@ -134,7 +134,7 @@ def quantize(
             "split": "train",
             "images": len(pixels),
             "seed": seed,
-            "thresholds": list(thresholds),
+            "thresholds": list(thresholds) or None,
         }
     if INT8_QAT in files:
         facts["fine_tuning"] = dataclasses.asdict(fine_tuning) | {"seed": seed}
