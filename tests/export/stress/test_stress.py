@@ -9,7 +9,7 @@ import pytest
 
 from drnet_tf.errors import UserError
 from export.convert.conversion import convert
-from export.convert.fixed_file import StaticRequest
+from export.convert.fixed_file import FixedRequest
 from export.folder.description import describe_file
 from export.folder.export import Export
 from export.graphs.graph import graph_of
@@ -31,7 +31,7 @@ SHAPE = (1, 16, 16, 3)
 def everything(exported, images, tmp_path_factory):
     """An export with a static file and all quantizations."""
     folder = tmp_path_factory.mktemp("stress") / "export"
-    request = StaticRequest(0.5, 2, Arrays(CLASS_NAMES, images), images=5)
+    request = FixedRequest(0.5, 2, Arrays(CLASS_NAMES, images), images=5)
     export = convert(exported.trained, CLASS_NAMES, folder, static=request)
     return quantize(exported.trained, export, QUICK, images)
 
