@@ -85,9 +85,11 @@ def test_every_wrong_answer_is_a_fault():
     one = np.eye(5, dtype=np.float32)[None, :4]  # 1 cell, 4 connections, 5 branches
     every, first_lost = np.ones_like(one), one * np.array([0, 1, 1, 1])[:, None]
 
-    def found(kind, threshold, probabilities, selected):
+    of_drnet = stress_process.Rules(1.0, "work", choices=True)
+
+    def found(kind, threshold, probabilities, selected, rules=of_drnet):
         given = stress_process.Input(kind, image, threshold)
-        return faults(given, probabilities, selected)
+        return faults(given, probabilities, selected, rules)
 
     assert found(PIXELS, 0.5, even, one) == ([], True)
     assert found(PIXELS, 0.5, even, None) == ([], True)
@@ -97,9 +99,15 @@ def test_every_wrong_answer_is_a_fault():
     for kind in (PIXELS, BEYOND):
         assert found(kind, 0.5, even * 1.01, one)[0] == ["probabilities do not sum to 1"]
     for kind in KINDS:
-        for lost in (first_lost, one * np.nan):
-            assert found(kind, 0.5, even, lost)[0] == ["a connection selects no branch"]
+        assert found(kind, 0.5, even, first_lost)[0] == ["a connection selects no branch"]
+        text = "a unit is neither selected nor left out"
+        assert found(kind, 0.5, even, one * np.nan)[0] == [text]
     assert "not select all" in found(PIXELS, 1.0, even, one)[0][0]
+    # Gates may all be shut, and all are open where the threshold is low.
+    gates = stress_process.Rules(0.0, "saving", choices=False)
+    assert found(PIXELS, 0.5, even, first_lost, gates) == ([], True)
+    assert found(PIXELS, 1.0, even, one, gates) == ([], True)
+    assert "not select all" in found(PIXELS, 0.0, even, one, gates)[0][0]
     for threshold in (0.0, -np.inf, np.nan):
         assert "several branches" in found(PIXELS, threshold, even, every)[0][0]
         assert found(PIXELS, threshold, even, one)[0] == []
@@ -141,7 +149,7 @@ def test_resident_memory_is_that_of_the_process():
 def test_file_that_ends_its_process_is_named_in_one_line(exported, tmp_path, length):
     path = tmp_path / "short.tflite"
     path.write_bytes((exported.folder / "model.tflite").read_bytes()[:length])
-    settings = {"file": str(path), "inputs": 1, "invocations": 1, "seed": 0}
+    settings = {"file": str(path), "rules": None, "inputs": 1, "invocations": 1, "seed": 0}
     with pytest.raises(UserError, match="^short.tflite ended the process that read it: ") as error:
         run_child("export.stress.process", settings)
     assert "\n" not in str(error.value)
