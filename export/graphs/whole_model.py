@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -42,7 +42,7 @@ class WholeModel:
         logits = self._logits(image)
         return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
-    def map(self, change: Change) -> WholeModel:
+    def map(self, change: Change) -> NoReturn:
         """
         Raises:
             UserError: always.

@@ -49,9 +49,10 @@ class DRNetGraph(Network):
         return tuple(sorted({self.config.branches[branch] for _, branch in pairs}))
 
     def undecided(
-        self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float
+        self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float | None
     ) -> np.ndarray:
         """Tells which selections hang on rounding; see `RoutedGraph`."""
+        assert threshold is not None
         return borderline(own["recalibrated"], threshold)
 
     def forward(self, image: tf.Tensor, threshold, plan: Plan) -> dict[str, tf.Tensor]:
