@@ -135,7 +135,7 @@ def graphs(trained: Trained) -> dict[str, Callable]:
 def compare(
     trained: Trained,
     images: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | None],
     batch_sizes: Sequence[int],
     rounds: int,
     progress: Progress = silent,
@@ -173,7 +173,7 @@ def compare(
             medians = {name: 1e3 * float(np.median(times)) for name, times in seconds.items()}
             rows.append(
                 {
-                    "threshold": float(threshold),
+                    "threshold": threshold,
                     "batch_size": batch_size,
                     "share": float(selected.numpy()[..., parametric].mean()),
                     "milliseconds": medians,

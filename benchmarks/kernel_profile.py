@@ -188,7 +188,7 @@ def main() -> None:
     check_json()
     trained, export = open_export()
     knob = trained.run.family.knob
-    few = knob and tuple(dict.fromkeys((knob.least, knob.default, knob.everything)))
+    few = None if knob is None else (knob.least, knob.default, knob.everything)
     thresholds = read_thresholds(trained.run.family, default=few)
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("profiles") as bar:

@@ -16,6 +16,7 @@ import datetime
 import importlib.metadata
 import json
 import math
+from typing import Any
 
 import numpy as np
 import rich.console
@@ -69,7 +70,8 @@ def measure(
         model = build_from_config(config)
     except ValueError as error:
         raise UserError(str(error)) from error
-    graph, macs = graph_of(model), model.cost.unit_macs
+    graph: Any = graph_of(model)
+    macs = model.cost.unit_macs
     table = geometries(config)
     places = first_places(config)
     graphs: dict[Geometry, TimedGraph] = {}

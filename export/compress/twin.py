@@ -9,6 +9,7 @@ tf_keras is imported inside of functions: only the process of twin_process.py ma
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,7 @@ from export.graphs.in_float import ROUTER
 from export.graphs.parts import Conv, Dense, DepthwisePointwise, Part, Separable
 
 
-def build_twin(network: DRNetGraph, wrap: Callable[[Any], Any] = lambda layer: layer):
+def build_twin(network: Any, wrap: Callable[[Any], Any] = lambda layer: layer):
     """Builds a tf_keras model of (image, threshold) to logits.
 
     Selection is by threshold for each image; gradients reach the selected branches and, through
@@ -37,7 +38,7 @@ def build_twin(network: DRNetGraph, wrap: Callable[[Any], Any] = lambda layer: l
     balance of accuracy and cost (Eq. 8), and fine-tuning knows of accuracy only.
 
     Args:
-        network: without branches of one's own.
+        network: a `DRNetGraph` without branches of one's own.
         wrap: called with each layer whose kernel is one to compress, built and with its weights;
             returns the layer to take instead.
 
@@ -49,12 +50,13 @@ def build_twin(network: DRNetGraph, wrap: Callable[[Any], Any] = lambda layer: l
     return _Builder(network, wrap).build()
 
 
-def read_twin(graph: DRNetGraph, twin) -> DRNetGraph:
+def read_twin(graph: Any, twin) -> Any:
     """Returns the graph with the weights of its twin, whose layers are stripped of wrappers."""
 
-    def read(name: str, part: Part) -> Part:
+    def read(name: str, part: Any) -> Any:
+        arrays = [np.asarray(array, np.float32) for array in twin.get_layer(name).get_weights()]
         # A depthwise convolution has no bias.
-        return type(part)(*(np.asarray(a, np.float32) for a in twin.get_layer(name).get_weights()))
+        return dataclasses.replace(part, **dict(zip(("kernel", "bias"), arrays, strict=False)))
 
     return graph.map(read)
 

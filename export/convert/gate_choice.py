@@ -18,6 +18,7 @@ from collections import defaultdict
 import numpy as np
 import rich.table
 
+from drnet_tf.errors import UserError
 from drnet_tf.layers.branches import Pool, Skip, find_branch
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.progress import Progress, silent
@@ -31,6 +32,7 @@ from export.graphs.drnet.single_branch import (
     in_an_if,
     next_to_nothing,
 )
+from export.graphs.graph import RoutedGraph
 from export.graphs.plan import Plan
 from export.tflite.timing import TimedGraph, take_turns
 
@@ -58,25 +60,30 @@ class GateTimes:
 
 
 def measure_gates(
-    network: Network,
+    graph: RoutedGraph,
     seconds: float = 20.0,
     progress: Progress = silent,
 ) -> dict[Geometry, GateTimes]:
     """Times every kind of branch of a network at every shape, with and without an IF.
 
     Args:
-        network: as it is converted.
+        graph: as it is converted.
         seconds: how long to time, conversions apart.
         progress: called with the steps done, their number, and what is being done.
+
+    Raises:
+        UserError: the graph is not of a DRNet.
     """
+    if not isinstance(graph, Network):
+        raise UserError("only what branches of a DRNet take in an IF can be measured")
     nothing = TimedGraph(next_to_nothing())
-    places = first_places(network.config)
+    places = first_places(graph.config)
     graphs: dict[Geometry, list[TimedGraph]] = {}
     for done, (geometry, place) in enumerate(places.items()):
         progress(done, len(places), "converting")
-        gate = in_an_if(network, place)
+        gate = in_an_if(graph, place)
         graphs[geometry] = [
-            TimedGraph(always(network, place)),
+            TimedGraph(always(graph, place)),
             TimedGraph(gate, taken=True),
             TimedGraph(gate, taken=False),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import tensorflow as tf
@@ -21,24 +21,31 @@ OUTPUTS = ("logits", "probabilities", "selected", "flops")
 
 
 class RoutedGraph(Protocol):
-    """The inference of one trained model, its weights folded, as numpy arrays.
+    """The inference of one trained model, its weights folded, as numpy arrays."""
 
-    Attributes:
-        config: the model's.
-        units: the shape of what an image can skip, as in `Routing`.
-        unit_names: of the axes of units.
-        gateable: bool [*units], the units that are worth an IF where nothing was measured.
-        routed: whether it takes a threshold and says what it selected.
-        own_layers: names of the units that are Keras layers of a user's own, of which nothing is
-            known.
-    """
+    @property
+    def config(self) -> Any:
+        """Returns the model's architecture."""
 
-    config: Any
-    units: tuple[int, ...]
-    unit_names: tuple[str, ...]
-    gateable: np.ndarray
-    routed: bool
-    own_layers: tuple[str, ...]
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Returns the shape of what an image can skip, as in `Routing`."""
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """Returns what the axes of units are."""
+
+    @property
+    def gateable(self) -> np.ndarray:
+        """Returns, bool [*units], the units that are worth an IF where nothing was measured."""
+
+    @property
+    def routed(self) -> bool:
+        """Tells whether it takes a threshold and says what it selected."""
+
+    @property
+    def own_layers(self) -> tuple[str, ...]:
+        """Returns the names of units that are Keras layers of a user's own."""
 
     def forward(self, image: tf.Tensor, threshold: Any, plan: Plan) -> dict[str, tf.Tensor]:
         """Classifies images, each with the units that it selects.
@@ -58,7 +65,7 @@ class RoutedGraph(Protocol):
     def facts(self, plan: Plan) -> dict[str, Any]:
         """Tells what model.json says of models of this family only, in JSON's types."""
 
-    def map(self, change: Change) -> RoutedGraph:
+    def map(self, change: Change) -> Self:
         """Returns the graph with `change(name, part)` in the place of every `Part`.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Dense:
 
 Part = Conv | Depthwise | Dense
 #: Called with the name of a part, unique in its graph, and the part; returns one of its type.
-Change = Callable[[str, Part], Part]
+Change = Callable[[str, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

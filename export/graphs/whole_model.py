@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -46,7 +46,7 @@ class WholeModel:
         """Returns nothing: what all families have says all of it."""
         return {}
 
-    def map(self, change: Change) -> WholeModel:
+    def map(self, change: Change) -> NoReturn:
         """
         Raises:
             UserError: always.

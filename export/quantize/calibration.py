@@ -38,7 +38,7 @@ def tensor_ranges(
     Returns:
         For each name "min" and "max", float32 arrays of the tensor's rank with one element.
     """
-    values = list(dict.fromkeys(thresholds)) or [None]
+    values: list[float | None] = [*dict.fromkeys(thresholds)] or [None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that keeping all tensors takes memory
         interpreter = Interpreter(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -26,11 +27,12 @@ from export.graphs.in_float import is_in_float
 from export.graphs.parts import Dense, Depthwise, Part, Rounding
 from export.quantize.calibration import Ranges
 
+Graph = TypeVar("Graph", bound=RoutedGraph)
 #: A range is not empty: what is always zero is held as zero whatever the scale.
 _SMALLEST_RANGE = 1e-9
 
 
-def round_activations(graph: RoutedGraph, model: bytes, ranges: Ranges) -> RoutedGraph:
+def round_activations(graph: Graph, model: bytes, ranges: Ranges) -> Graph:
     """Returns the graph with inputs and outputs of convolutions rounded as in the int8 file.
 
     Args:
@@ -62,7 +64,7 @@ def round_activations(graph: RoutedGraph, model: bytes, ranges: Ranges) -> Route
     return graph.map(change)
 
 
-def round_weights(graph: RoutedGraph) -> RoutedGraph:
+def round_weights(graph: Graph) -> Graph:
     """Returns the graph with tensors for weights, rounded as in the int8 file.
 
     Args:

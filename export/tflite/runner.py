@@ -103,13 +103,10 @@ class TFLiteRunner:
 
     def run_all(self, images: np.ndarray, threshold: float | None = None) -> Outputs:
         """Classifies every image of [images, image_size, image_size, 3]."""
-        results = [vars(self.run(image, threshold)) for image in images]
-        return Outputs(
-            **{
-                name: None if value is None else np.stack([result[name] for result in results])
-                for name, value in results[0].items()
-            }
-        )
+        results = [self.run(image, threshold) for image in images]
+        # All files have the outputs in front; those behind them are there in all results or none.
+        names = [name for name, value in vars(results[0]).items() if value is not None]
+        return Outputs(*(np.stack([getattr(each, name) for each in results]) for name in names))
 
 
 def _interpreter(model: pathlib.Path | str | bytes | Interpreter, num_threads: int) -> Interpreter:

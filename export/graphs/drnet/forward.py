@@ -62,9 +62,10 @@ class DRNetGraph(Network):
         }
 
     def undecided(
-        self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float
+        self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float | None
     ) -> np.ndarray:
         """Tells which selections hang on rounding; see `RoutedGraph`."""
+        assert threshold is not None
         return borderline(own["recalibrated"], threshold)
 
     def forward(self, image: tf.Tensor, threshold, plan: Plan) -> dict[str, tf.Tensor]:

@@ -7,6 +7,7 @@ SavedModel cannot differ. All arrays are float32; folding is done in float64.
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 import keras
 
@@ -91,7 +92,7 @@ class Network:
     temperature: float
     cost: CostTable
 
-    def map(self, change: Change):
+    def map(self, change: Change) -> Self:
         """Returns the network with `change(name, part)` in the place of every part."""
         cells = (cell.map(f"cell_{i}", change) for i, cell in enumerate(self.cells))
         return dataclasses.replace(
