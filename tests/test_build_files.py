@@ -39,7 +39,7 @@ OPTIONAL_REQUIREMENTS = "requirements-benchmarks.txt"
 
 
 # Tools that are run, not imported.
-DEVELOPMENT_TOOLS = {"mypy", "ruff", "tensorboard"}
+DEVELOPMENT_TOOLS = {"mypy", "pytest-xdist", "ruff", "tensorboard"}
 
 
 PYTHON_RULES = ("py_binary", "py_library", "py_test")
