@@ -1,6 +1,7 @@
 """What the Python files of this repository import, by their syntax trees: nothing is run."""
 
 import ast
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -28,14 +29,15 @@ def module_name(path: pathlib.Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: pathlib.Path) -> set[str]:
+@functools.cache
+def imported_modules(path: pathlib.Path) -> frozenset[str]:
     """Absolute dotted names of all that a file imports, also inside functions.
 
     `from a.b import c` gives `a.b.c`, whether c is a module or a name in one: `module_file` tells.
     `importlib.import_module("a.b")` and `pytest.importorskip("a.b")` count where the name is
     a literal.
     """
-    return set(_imports(path))
+    return frozenset(_imports(path))
 
 
 def _imports(path: pathlib.Path) -> Iterator[str]:

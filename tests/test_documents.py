@@ -10,14 +10,12 @@ from tests.source_tree import ROOT
 
 RESULTS = ROOT / "docs" / "results"
 
-
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(RESULTS.glob("*.md")),
 ]
-
 
 #: Results name what there was when a command wrote them.
 WRITTEN_BY_HAND = [path for path in DOCUMENTS if RESULTS not in path.parents]

@@ -3,19 +3,18 @@
 import dataclasses
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 
 from drnet_tf.errors import UserError
+from export.convert import __main__ as command
 from export.convert import conversion
 from export.convert.conversion import convert
 from export.folder.description import FORMAT
 from export.graphs.drnet.folding import read_weights
 from export.graphs.plan import routed
 from tests.export.routed_model import CLASS_NAMES, CONFIG
-from tests.source_tree import ROOT
+from tests.training.commands import run_command
 
 
 def test_description_tells_all_that_a_client_needs(exported):
@@ -86,11 +85,7 @@ def test_branch_that_does_not_convert_is_named(exported, tmp_path, monkeypatch):
 
 def test_command_line_ends_with_one_line_where_there_is_no_run(tmp_path):
     (tmp_path / "empty").mkdir()
-    command = [sys.executable, "-m", "export.convert", f"--workdir={tmp_path}/empty"]
-    process = subprocess.run(
-        [*command, f"--output={tmp_path}/new"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert process.returncode == 1
-    assert "is no workdir of a training run" in process.stderr.splitlines()[-1]
-    assert "Traceback" not in process.stderr
+    line = run_command(command, f"--workdir={tmp_path}/empty", f"--output={tmp_path}/new")
+    assert line.startswith("error: ") and "\n" not in line
+    assert "is no workdir of a training run" in line
     assert not (tmp_path / "new").exists()

@@ -36,6 +36,7 @@ def everything(exported, images, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_ten_thousand_inputs_and_many_invocations_of_the_float32_file(exported):
     (result,) = stress(exported.folder, inputs=10_000, invocations=20_000)
     assert result.faults == []
