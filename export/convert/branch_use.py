@@ -32,8 +32,8 @@ def select_all(model: DRNet, images: np.ndarray, threshold: float) -> tuple[np.n
         autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)]
     )
     def route(batch):
-        intermediates = model(batch, threshold=threshold)[1]
-        return intermediates["selected"], intermediates["recalibrated"]
+        routing = model(batch, threshold=threshold)[1]
+        return routing.selected, routing.own["recalibrated"]
 
     batches = [route(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
     selected, recalibrated = zip(*batches, strict=True)
