@@ -66,7 +66,7 @@ def _show_in_help() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
+    """Returns the message of an error without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -30,7 +30,6 @@ from export.folder.export import check_replaceable
 from export.verify.verification import verify
 
 FLAGFILE = pathlib.Path(__file__).parents[1] / "configs" / "digits_quickstart.flags"
-THRESHOLDS = (0.0, 0.4, 0.6, 0.8, 1.0)
 VERIFIED_IMAGES = 100
 TIMED_IMAGES = 32
 TIMED_SECONDS = 3.0  # for each threshold
@@ -51,9 +50,10 @@ def main() -> None:
     console.rule("1 of 4: training, both stages")
     train.train_from_flags()
     trained = load_trained(workdir)
+    thresholds = trained.run.family.knob.shown
 
     console.rule("2 of 4: evaluation")
-    evaluated = evaluate_trained(trained, THRESHOLDS)
+    evaluated = evaluate_trained(trained, thresholds)
 
     console.rule("3 of 4: export, and its check against the Keras model")
     dataset = open_run_images(trained.run, data_dir)
@@ -61,7 +61,7 @@ def main() -> None:
     with ProgressBar("converting", patience=1.0) as progress:
         export = convert(trained, dataset.class_names, export_dir, progress.update, fit=dataset.fit)
     with ProgressBar("verifying") as progress:
-        report = verify(trained, export, images, THRESHOLDS, progress.update)
+        report = verify(trained, export, images, thresholds, progress.update)
     for line in report.summary:
         console.print(line)
     if not report.ok:
@@ -71,7 +71,7 @@ def main() -> None:
     images = images[:TIMED_IMAGES]
     with ProgressBar("timing") as progress:
         timed = benchmark(
-            trained, export, images, THRESHOLDS, TIMED_SECONDS, progress=progress.update
+            trained, export, images, thresholds, TIMED_SECONDS, progress=progress.update
         )
 
     table = closing_table(evaluated, timed)

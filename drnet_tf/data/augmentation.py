@@ -15,7 +15,7 @@ CIFAR10_MEAN = (125.3, 123.0, 113.9)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to a training image, applied in this order.
+    """Describes random changes to a training image, applied in this order.
 
     Args:
       random_resized_crop: whether to cut out 8% to 100% of the area at an aspect ratio of 3/4 to

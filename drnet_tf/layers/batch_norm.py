@@ -13,7 +13,7 @@ EPSILON = 1e-5
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class BatchNorm(keras.layers.Layer):
-    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
+    """Normalizes: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel.
 
     The same function and weights as `keras.layers.BatchNormalization`.
 
@@ -71,7 +71,7 @@ class BatchNorm(keras.layers.Layer):
         return _scale_and_offset(x, scale, offset)
 
     def scale_and_offset(self, mean=None, variance=None):
-        """What to multiply by and then to add, float32 of the weights' shape each.
+        """Returns what to multiply by and then to add, float32 of the weights' shape each.
 
         Args:
             mean, variance: the batch's moments, by which the moving ones move; None for those.
@@ -85,7 +85,7 @@ class BatchNorm(keras.layers.Layer):
         return scale, self.beta - mean * scale
 
     def over_replicas(self, moments):
-        """The mean of some moments over all replicas, each of which has an equal share."""
+        """Averages moments over all replicas, each of which has an equal share."""
         if not self.synchronized:
             return moments
         # Keras offers it as the mean of synchronized moments.
@@ -113,7 +113,7 @@ def _moments(x):
 
 
 def _scale_and_offset(x, scale, offset):
-    """x * scale + offset for scale and offset of [channels]."""
+    """Computes x * scale + offset for scale and offset of [channels]."""
     width, channels = x.shape[-2:]
     rows = ops.reshape(x, (-1, width * channels))
     scale, offset = ops.tile(scale, (width,)), ops.tile(offset, (width,))
@@ -136,7 +136,7 @@ def _row_means(rows):
 
 @ops.custom_gradient
 def _scale_and_offset_rows(rows, scale, offset):
-    """rows [n, m] times scale plus offset, float32 [m] each."""
+    """Computes rows [n, m] times scale plus offset, float32 [m] each."""
     narrow = ops.cast(scale, rows.dtype)
     result = rows * narrow + ops.cast(offset, rows.dtype)
 

@@ -10,7 +10,7 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """The devices of a run, as far as layers differ between them.
+    """Describes the devices of a run, as far as layers differ between them.
 
     Args:
         synchronized: whether normalization takes the moments of all replicas under tf.distribute.

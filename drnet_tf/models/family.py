@@ -66,7 +66,7 @@ class Knob:
 
 
 class Routing(NamedTuple):
-    """What a model did with each image of a batch.
+    """Holds what a model did with each image of a batch.
 
     Units are what a model can skip; their axes are `units` in shape, and () where nothing routes.
     The first of them orders units by depth.
@@ -85,7 +85,7 @@ class Routing(NamedTuple):
 
 
 class RoutedModel(Protocol):
-    """A keras.Model of a family.
+    """Describes a keras.Model of a family.
 
     Attributes:
         config: its architecture.
@@ -129,7 +129,7 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """An architecture by name.
+    """Names an architecture.
 
     Args:
         fields: of the family's configuration, without those that the task gives.
@@ -146,7 +146,7 @@ Objective = Callable[[RoutedModel, Any, Any, Mapping[str, Any]], tuple[Any, dict
 
 
 class Family(Protocol):
-    """What the commands know of a kind of model.
+    """Describes what the commands know of a kind of model.
 
     Attributes:
         name: in run.json and model.json.

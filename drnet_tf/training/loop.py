@@ -93,7 +93,7 @@ def train(
 
 @dataclasses.dataclass
 class _Loop:
-    """A run on its way.
+    """Runs the epochs of a training run.
 
     Attributes:
         step: how many are done.
@@ -266,7 +266,7 @@ def _text(stage: int, metrics: dict[str, float], validation: float | None) -> st
 
 
 class _Terminated:
-    """While in the block, SIGTERM sets a flag instead of ending the process at once."""
+    """Makes SIGTERM set a flag instead of ending the process at once, while in the block."""
 
     def __enter__(self):
         self.flag = threading.Event()

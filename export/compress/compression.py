@@ -12,8 +12,7 @@ import numpy as np
 
 from drnet_tf.errors import UserError
 from drnet_tf.layers.branches import Pool, SeparableConv, Skip, find_branch
-from drnet_tf.models import DRNet
-from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.family import RoutedModel
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.workdir import MODEL_FILE, Run, Trained
@@ -89,7 +88,7 @@ def check_compressible(run: Run) -> None:
     Raises:
         UserError: it does not.
     """
-    if not isinstance(run.config, DRNetConfig):
+    if not hasattr(run.config, "branches"):
         raise UserError(
             f"only a DRNet can be compressed, and {run.model} is of the family {run.family.name}"
         )
@@ -106,7 +105,7 @@ def check_compressible(run: Run) -> None:
 
 def check_twin(
     process: TwinProcess,
-    model: DRNet,
+    model: RoutedModel,
     graph: RoutedGraph,
     images: np.ndarray,
     thresholds: Iterable[float],

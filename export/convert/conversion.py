@@ -17,10 +17,10 @@ from export.flags import require_tensorflow
 from export.folder import names
 from export.folder.description import describe
 from export.folder.export import Export, check_replaceable, write_description
+from export.folder.serving_files import write_serving_files
 from export.graphs.graph import RoutedGraph, graph_of, read_graph
 from export.graphs.plan import Plan, routed
 from export.saved_model.runner import signatures_of
-from export.saved_model.serving_files import write_serving_files
 from export.saved_model.writer import Serving, write_saved_model
 from export.tflite.converter import to_tflite
 from export.tflite.operators import count_operators, not_builtin
@@ -101,6 +101,7 @@ def convert(
             class_names,
             folder,
             operators,
+            graph,
             plan,
             knob,
             {
@@ -128,18 +129,18 @@ def knob_with(knob: Knob | None, default: float | None) -> Knob | None:
 
 
 def _checked_tflite(graph: RoutedGraph, plan: Plan) -> tuple[bytes, dict[str, int]]:
-    own = graph.own_layers
+    own = ", ".join(graph.own_layers)
     try:
         model = to_tflite(graph, plan)
     except Exception as error:
         # Only the layers of a user can hold what the converter does not know.
         if not own:
             raise
-        raise UserError(f"branch {', '.join(own)} does not convert to TFLite: {error}") from error
+        raise UserError(f"branch {own} does not convert to TFLite: {error}") from error
     operators = count_operators(model)
     if unknown := not_builtin(operators):
         raise UserError(
-            f"{', '.join(own) or 'the model'} needs operators that TFLite does not have built in: "
-            f"{', '.join(unknown)}"
+            f"{f'branch {own}' if own else 'the model'} needs operators that TFLite does not have "
+            f"built in: {', '.join(unknown)}"
         )
     return model, dict(operators)

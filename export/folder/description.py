@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from drnet_tf.models.cost import CostTable
-from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.family import Knob
 from drnet_tf.runs.workdir import Trained
 from export.folder.names import FLOAT32, TFLITE_FILE
+from export.graphs.graph import RoutedGraph
 from export.graphs.plan import Plan
 
 FORMAT = "drnet-tf export"
@@ -32,6 +32,7 @@ def describe(
     class_names: Sequence[str],
     folder: pathlib.Path,
     operators: dict[str, int],
+    graph: RoutedGraph,
     plan: Plan,
     knob: Knob | None,
     serving: dict[str, Any],
@@ -40,12 +41,11 @@ def describe(
 
     Args:
         operators: how often each operator occurs in the .tflite.
-        plan: how it runs the units.
+        graph, plan: what it was made from, and how it runs the units.
         knob: the family's, with the default that the SavedModel has; None where nothing routes.
         serving: what the signatures of the SavedModel do.
     """
     config, cost = trained.model.config, trained.model.cost
-    own = own_facts(config, trained.model, plan)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -69,11 +69,11 @@ def describe(
         },
         "class_names": list(class_names),
         "knob": knob and knob.to_dict(),
-        "units": _units(cost, own.pop("unit_names", ["unit"])),
-        "gates": None if knob is None else _gates(plan, cost.units).astype(int).tolist(),
+        "units": _units(cost, graph.unit_names),
+        "gates": _gates(plan, cost.units) if graph.routed else None,
         "serving": serving,
-        "macs": {"fixed": cost.fixed.macs, **own.pop("macs", {}), "total": cost.total.macs},
-        **own,
+        "macs": {"fixed": cost.fixed.macs, "total": cost.total.macs},
+        **graph.facts(plan),
         "parameters": cost.total.params,
         "operators": dict(sorted(operators.items())),
         "tflite": {FLOAT32: TFLITE_FILE},
@@ -86,40 +86,20 @@ def describe(
     }
 
 
-@functools.singledispatch
-def own_facts(config: Any, model: Any, plan: Plan) -> dict[str, Any]:
-    """Tells what only the models of one family have; `unit_names` are those of the units' axes."""
-    return {}
-
-
-@own_facts.register
-def _(config: DRNetConfig, model: Any, plan: Plan) -> dict[str, Any]:
-    somewhere = _gates(plan, model.cost.units).any(axis=(0, 1)).tolist()
-    names = zip(config.branches, somewhere, strict=True)
-    return {
-        "unit_names": ["cell", "connection", "branch"],
-        "branch_names": list(config.branches),
-        "gated_branches": [name for name, gated in names if gated],
-        "cells": config.cells,
-        "connections": config.connections,
-        "temperature": float(model.temperature.numpy()),
-        "macs": {"branches": model.cost.unit_macs.tolist()},
-    }
-
-
-def _units(cost: CostTable, names: list[str]) -> dict[str, Any]:
+def _units(cost: CostTable, names: Sequence[str]) -> dict[str, Any]:
     # A table that counts in its own way has costs that do not add up.
     additive = type(cost).of_selection is CostTable.of_selection
     return {
         "shape": list(cost.units),
-        "names": names if cost.units else [],
+        "names": list(names),
         "macs": cost.unit_macs.tolist() if additive and cost.units else None,
         "additive": additive,
     }
 
 
-def _gates(plan: Plan, units: tuple[int, ...]) -> np.ndarray:
-    return np.zeros(units, bool) if plan.gated is None else np.asarray(plan.gated, bool)
+def _gates(plan: Plan, units: tuple[int, ...]) -> list:
+    gated = np.zeros(units) if plan.gated is None else np.asarray(plan.gated)
+    return gated.astype(int).tolist()
 
 
 def describe_file(content: pathlib.Path | bytes) -> dict[str, Any]:

@@ -4,7 +4,7 @@ model.tflite     classifies one image and skips the units that it does not need
 model_*.tflite   the same, smaller: one for each quantization that was made (export/quantize)
 model_static.tflite    on request: the same units for all images, no IF; for GPUs and NPUs
 saved_model/1/   classifies batches, for TF Serving
-models.config    for TF Serving, as is batching.config; see export/saved_model/serving_files.py
+models.config    for TF Serving, as is batching.config; see export/folder/serving_files.py
 labels.txt       the class names, one per line
 model.json       where the model comes from, what it takes and gives, what its units cost; its
                  names are described in model_schema.json, beside this file

@@ -62,6 +62,9 @@ class RoutedGraph(Protocol):
             multiply-accumulates of the selected units and the fixed part.
         """
 
+    def facts(self, plan: Plan) -> dict[str, Any]:
+        """Tells what model.json says of models of this family only, in JSON's types."""
+
     def map(self, change: Change) -> Self:
         """Returns the graph with `change(name, part)` in the place of every `Part`.
 

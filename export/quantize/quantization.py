@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from drnet_tf.errors import UserError
-from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.family import Knob
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Run, Trained
@@ -48,12 +47,12 @@ def check_tunable(run: Run) -> None:
     """Checks that the model of a run can be fine-tuned for int8_qat.
 
     Raises:
-        UserError: it is no DRNet.
+        UserError: it routes nothing; only of models that do is the rounding imitated in training.
     """
-    if not isinstance(run.config, DRNetConfig):
+    if run.family.knob is None:
         raise UserError(
-            f"{INT8_QAT} can be made of a DRNet only, and {run.model} is of the family "
-            f"{run.family.name}: what its int8 file rounds is not imitated in training"
+            f"{INT8_QAT} is made of models with routing only, and {run.model} is of the family "
+            f"{run.family.name}: its weights cannot be fine-tuned for int8"
         )
 
 
@@ -135,7 +134,7 @@ def quantize(
             "split": "train",
             "images": len(pixels),
             "seed": seed,
-            "thresholds": list(thresholds),
+            "thresholds": list(thresholds) or None,
         }
     if INT8_QAT in files:
         facts["fine_tuning"] = dataclasses.asdict(fine_tuning) | {"seed": seed}

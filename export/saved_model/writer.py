@@ -43,7 +43,7 @@ def write_saved_model(graph: RoutedGraph, serving: Serving, path: pathlib.Path |
         classify_encoded: `image_bytes`, string [batch], the content of JPEG, PNG, GIF (its first
             frame) or BMP files of any size, brought to the model's size as evaluation does.
         classify_with_threshold: `image` as in serving_default, and `threshold`, float32 [1] or
-            [batch]: with one a row, TF Serving can join the requests of several clients to one
+            [batch]: with one per row, TF Serving can join the requests of several clients to one
             batch. The others take the default threshold.
 
     The last is not there for a graph without routing. The outputs are those of the .tflite with the

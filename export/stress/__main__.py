@@ -3,9 +3,9 @@
     python -m export.stress --export_dir=exported/digits
 
 Images of noise, of one value, huge, and with NaN and infinity in them; thresholds of any value, NaN
-and infinity too. Whatever comes in, the process survives and every connection selects a branch; an
-image in 0..255 gets finite probabilities that sum to 1. Then the memory must stay flat over many
-invocations. The command ends with exit status 1 where one of this fails.
+and infinity too. Whatever comes in, the process survives and every connection of a DRNet selects a
+branch; an image in 0..255 gets finite probabilities that sum to 1. Then the memory must stay flat
+over many invocations. The command ends with exit status 1 where one of this fails.
 
 Each file runs in a process of its own, see export/stress/process.py.
 """
@@ -27,8 +27,8 @@ from export.stress.endurance import StressResult, allowed_growth, stress
 from export.stress.process import BEYOND, NOT_FINITE
 
 SUMMARY = (
-    "all inputs select a branch of each connection, images in 0..255 get probabilities that sum to "
-    "1, memory is flat"
+    "all inputs select as they must, images in 0..255 get probabilities that sum to 1, memory is "
+    "flat"
 )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 from drnet_tf.progress import Progress, silent
 from export.folder.export import Export
+from export.stress.process import Rules
 from export.tflite.child_process import run_child
 
 _PROCESS = "export.stress.process"
@@ -86,6 +87,7 @@ def stress(
     files = export.files
     if export.fixed_file is not None:
         files["static"] = export.fixed_file
+    rules = _rules(export)
     each = inputs + invocations
     results = []
     for i, (kind, path) in enumerate(files.items()):
@@ -98,9 +100,17 @@ def stress(
             "inputs": inputs,
             "invocations": invocations,
             "seed": seed,
+            "rules": rules and dataclasses.asdict(rules),
         }
         values = run_child(_PROCESS, settings, report)
         report(each)
         values["failures"] = tuple(values["failures"])
         results.append(StressResult(kind, inputs, invocations, **values))
     return results
+
+
+def _rules(export: Export) -> Rules | None:
+    if export.knob is None:
+        return None
+    choices = "branch_names" in export.description
+    return Rules(export.knob["everything"], export.knob["more_is"], choices)

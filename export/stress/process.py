@@ -51,6 +51,28 @@ class Input:
     threshold: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What the selection of a model must keep to.
+
+    Args:
+        everything: the value of the knob at which all units run.
+        more_is: "work" or "saving", as in model.json.
+        choices: whether the last axis of `selected` has the choices of one connection, of which at
+            least one is selected, and only one at a threshold of 0 or less, or NaN.
+    """
+
+    everything: float
+    more_is: str
+    choices: bool
+
+    def runs_all(self, threshold: float) -> bool:
+        """Tells whether all units run at a threshold."""
+        if self.more_is == "work":
+            return threshold >= self.everything
+        return threshold <= self.everything
+
+
 def make_input(seed: int, index: int, shape: tuple[int, ...]) -> Input:
     """The input with a number: every second one in 0..255, the others in turn beyond or not finite.
 
@@ -87,16 +109,17 @@ def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
 
 
 def faults(
-    given: Input, probabilities: np.ndarray, selected: np.ndarray | None
+    given: Input, probabilities: np.ndarray, selected: np.ndarray | None, rules: Rules | None
 ) -> tuple[list[str], bool]:
-    """What is wrong with an answer, and whether it is one: finite probabilities.
+    """Finds what is wrong with an answer, and whether it is one: finite probabilities.
 
     Images beyond 0..255 may overflow and get no answer; that is no fault. They, and those with NaN
     or infinity, still select a branch of each connection.
 
     Args:
         probabilities: [1, classes].
-        selected: 0 or 1 [cells, connections, branches]; None of a static file.
+        selected: 0 or 1 [*units]; None of a file without routing.
+        rules: what it must keep to; None likewise.
     """
     found = []
     finite = bool(np.isfinite(probabilities).all())
@@ -105,19 +128,27 @@ def faults(
     if given.kind != NOT_FINITE and finite:
         if abs(float(probabilities.sum(dtype=np.float64)) - 1) > _SUM_TOLERANCE:
             found.append("probabilities do not sum to 1")
-    if selected is not None:
-        counts = selected.sum(axis=-1)
-        if not np.isin(selected, (0, 1)).all() or not (counts >= 1).all():
-            found.append("a connection selects no branch")
-        elif given.kind == PIXELS and given.threshold >= 1 and not selected.all():
-            found.append("T of 1 or more does not select all branches")
-        elif given.kind == PIXELS and not given.threshold > 0 and not (counts == 1).all():
-            found.append("T of 0 or less, or NaN, selects several branches of a connection")
+    if selected is None or rules is None:
+        return found, finite
+    counts = selected.sum(axis=-1)
+    of_pixels = given.kind == PIXELS
+    if not np.isin(selected, (0, 1)).all():
+        found.append("a unit is neither selected nor left out")
+    elif rules.choices and not (counts >= 1).all():
+        found.append("a connection selects no branch")
+    elif of_pixels and rules.runs_all(given.threshold) and not selected.all():
+        found.append(f"T={given.threshold:g} does not select all units")
+    elif rules.choices and of_pixels and not given.threshold > 0 and not (counts == 1).all():
+        found.append("T of 0 or less, or NaN, selects several branches of a connection")
     return found, finite
 
 
 def run_inputs(
-    runner: TFLiteRunner, inputs: int, seed: int, progress: Callable[[int], None]
+    runner: TFLiteRunner,
+    rules: Rules | None,
+    inputs: int,
+    seed: int,
+    progress: Callable[[int], None],
 ) -> dict[str, Any]:
     """Runs random inputs.
 
@@ -131,7 +162,7 @@ def run_inputs(
         given = make_input(seed, index, runner.image_shape)
         _classify(runner, given)
         selected = runner.output("selected") if runner.routed else None
-        found, finite = faults(given, runner.output("probabilities"), selected)
+        found, finite = faults(given, runner.output("probabilities"), selected, rules)
         images[given.kind] += 1
         unanswered[given.kind] += not finite
         failures += [
@@ -154,7 +185,7 @@ def run_repeatedly(
     Returns:
         `memory` and `growth`: bytes resident after a warm-up, and how many more at the end.
     """
-    # At T=1, the last, all branches run: after the warm-up, all weights have been read.
+    # Of a DRNet all branches run at T=1, the last: after the warm-up all weights have been read.
     examples = [
         Input(PIXELS, make_input(seed, 2 * i, runner.image_shape).image, i / (_REPEATED - 1))
         for i in range(_REPEATED)
@@ -174,7 +205,7 @@ def run_repeatedly(
 
 
 def resident_bytes() -> int:
-    """The memory of this process that is in RAM."""
+    """Returns the memory of this process that is in RAM."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
@@ -189,12 +220,14 @@ def run(settings: dict[str, Any], report: Callable[[int, int], None]) -> dict[st
     """Runs both.
 
     Args:
-        settings: `file`, `inputs`, `invocations` and `seed`.
+        settings: `file`, `rules` (the fields of `Rules`, or None), `inputs`, `invocations` and
+            `seed`.
     """
+    rules = settings["rules"] and Rules(**settings["rules"])
     runner = TFLiteRunner(settings["file"])
     inputs, invocations, seed = (settings[name] for name in ("inputs", "invocations", "seed"))
     total = inputs + invocations
-    result = run_inputs(runner, inputs, seed, lambda done: report(done, total))
+    result = run_inputs(runner, rules, inputs, seed, lambda done: report(done, total))
     return result | run_repeatedly(
         runner, invocations, seed, lambda done: report(inputs + done, total)
     )

@@ -80,7 +80,10 @@ class VerifyReport:
     def differences(self) -> list[str]:
         found = [text for comparison in self.comparisons for text in comparison.differences]
         if not any(comparison.compared for comparison in self.comparisons):
-            found.append("no image could be compared: all hang on rounding; use other thresholds")
+            found.append(
+                "no image could be compared, as each has a decision within rounding of the "
+                "threshold: use other thresholds"
+            )
         return found
 
     @property

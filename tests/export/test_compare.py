@@ -11,6 +11,7 @@ from drnet_tf.errors import UserError
 from export.compare import compare_files, result_table
 from export.folder.description import describe_file
 from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.tflite.converter import to_tflite
 from tests.export.routed_model import run_keras
@@ -19,10 +20,10 @@ from tests.export.routed_model import run_keras
 @pytest.fixture(scope="module")
 def says_two(exported):
     """A file that selects as the exported one does and classifies everything as class 2."""
-    network = read_weights(exported.trained.model)
-    bias = network.classifier.bias + 1e3 * (np.arange(4) == 2)
-    classifier = dataclasses.replace(network.classifier, bias=bias.astype(np.float32))
-    return to_tflite(dataclasses.replace(network, classifier=classifier), routed(network.config))
+    graph = graph_of(exported.trained.model)
+    bias = graph.classifier.bias + 1e3 * (np.arange(4) == 2)
+    classifier = dataclasses.replace(graph.classifier, bias=bias.astype(np.float32))
+    return to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph))
 
 
 @pytest.fixture

@@ -275,7 +275,7 @@ def test_runner_names_a_file_that_it_cannot_run(setting):
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.call], module)
     path.write_bytes(converter.convert())
-    with pytest.raises(UserError, match="model.tflite is no model with routing: it lacks"):
+    with pytest.raises(UserError, match="model.tflite is no exported classifier: it lacks"):
         TFLiteRunner(path)
 
 

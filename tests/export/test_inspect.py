@@ -112,6 +112,7 @@ def test_command_line_prints_json_and_leaves_the_standard_library_alone(exported
         text=True,
     )
     assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
     assert json.loads(process.stdout) == json.loads(json.dumps(facts))
     assert "export" not in standard_inspect.__file__
 

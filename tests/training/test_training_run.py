@@ -132,12 +132,13 @@ def test_the_finished_model_has_the_average_of_the_weights_and_loads_in_keras(fi
     model = keras.saving.load_model(finished / "model.keras")
     assert isinstance(model, drnet_tf.DRNet)
     assert float(model.temperature.numpy()) < 1.0
-    average = {k: v for k, v in final_arrays(finished).items() if k.startswith("average/")}
+    arrays, trained = final_arrays(finished), load_trained(str(finished)).model
+    average = {k: v for k, v in arrays.items() if k.startswith("average/")}
     assert len(average) == len(model.weights) - 1  # all but the temperature
     for name, value in average.items():
         path = name.removeprefix("average/")
-        assert not np.array_equal(value, final_arrays(finished)["model/" + path]), path
-        for used in (model, load_trained(str(finished)).model):
+        assert not np.array_equal(value, arrays["model/" + path]), path
+        for used in (model, trained):
             (weight,) = (w for w in used.weights if w.path == path)
             np.testing.assert_array_equal(np.asarray(weight), value, err_msg=path)
 

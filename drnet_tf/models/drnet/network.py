@@ -22,7 +22,7 @@ INITIAL_TEMPERATURE = 3.0
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class DRNet(keras.Model):
-    """An image classifier whose branches are selected for each image.
+    """Classifies images, each with the branches that are selected for it.
 
     The temperature of the recalibration is a weight of the model (`temperature`, not trained): it
     is part of the function that a checkpoint stands for.

@@ -34,7 +34,7 @@ _LEAST = {"image_size": 8, "classes": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Shapes of an inverted residual block; all feature maps are square.
+    """Holds the shapes of an inverted residual block; all feature maps are square.
 
     Args:
         inputs: channels that it reads.
@@ -62,7 +62,7 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class MobileNetV2Config:
-    """Everything that defines a MobileNetV2.
+    """Holds everything that defines a MobileNetV2.
 
     Args:
         image_size: height and width of the input in pixels.

@@ -18,7 +18,7 @@ from drnet_tf.models.plain.inverted_residual import InvertedResidual
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class MobileNetV2(keras.Model):
-    """An image classifier that routes nothing.
+    """Classifies images without routing.
 
     Args:
         config: the architecture, a `MobileNetV2Config` or its dictionary.

@@ -16,7 +16,7 @@ from drnet_tf.models.schedules import (
 
 @dataclasses.dataclass(frozen=True)
 class Recipe(Optimization):
-    """How a network without routing is trained.
+    """Says how a network without routing is trained.
 
     Args:
         epochs: length of the run.

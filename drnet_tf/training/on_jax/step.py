@@ -163,7 +163,7 @@ class TrainingStep:
 
 
 def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | None]:
-    """Over the devices of the Keras distribution in scope: by the first axis, and whole on each."""
+    """Returns how arrays span the devices in scope: by the first axis, and whole on each."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return None, None
@@ -176,14 +176,14 @@ def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | 
 
 
 def _lay_out(array, sharding: jax.sharding.Sharding | None) -> jax.Array:
-    """The array of all processes from the share of this one, or from a whole that is the same."""
+    """Makes the array of all processes from the share of this one, or from an equal whole."""
     if sharding is None:
         return jnp.array(np.asarray(array))
     return jax.make_array_from_process_local_data(sharding, np.asarray(array))
 
 
 def _copy(array: jax.Array) -> jax.Array:
-    """A copy in memory of its own, which this process makes without the others."""
+    """Copies to memory of its own, in this process without the others."""
     parts = [jnp.array(shard.data) for shard in array.addressable_shards]
     return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
 

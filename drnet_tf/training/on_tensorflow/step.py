@@ -105,7 +105,7 @@ class TrainingStep:
         return batch, scalars, tuple(values.scalars)
 
     def _spread(self, part):
-        """An equal share of a batch for each replica of this process."""
+        """Gives each replica of this process an equal share of a batch."""
         part = tf.convert_to_tensor(part)
         if self.strategy.num_replicas_in_sync == 1:
             return part
@@ -165,6 +165,6 @@ class TrainingStep:
 
 
 def _fold_in_replica(seed: tf.Tensor) -> tf.Tensor:
-    """A seed, integer [2], to another one for each replica."""
+    """Makes a seed, integer [2], another one for each replica."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, seed.dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -47,6 +48,18 @@ class DRNetGraph(Network):
         """Returns the names of the branches that are Keras layers of a user's own."""
         pairs = [pair for cell in self.cells for pair in cell.layers]
         return tuple(sorted({self.config.branches[branch] for _, branch in pairs}))
+
+    def facts(self, plan: Plan) -> dict[str, Any]:
+        """Tells what clients know a DRNet by; see `RoutedGraph`."""
+        gated = np.zeros(self.units, bool) if plan.gated is None else plan.gated
+        names = zip(self.config.branches, gated.any(axis=(0, 1)).tolist(), strict=True)
+        return {
+            "branch_names": list(self.config.branches),
+            "gated_branches": [name for name, somewhere in names if somewhere],
+            "cells": self.config.cells,
+            "connections": self.config.connections,
+            "temperature": self.temperature,
+        }
 
     def undecided(
         self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float | None

@@ -14,12 +14,12 @@ from drnet_tf.errors import UserError
 from export.folder import export as export_module
 from export.folder.export import Export
 from export.folder.json_schema import violations
+from export.graphs.drnet.borderline import borderline
 from export.quantize.calibration import tensor_ranges
 from export.quantize.fine_tuning import FineTuning
 from export.quantize.quantization import QUANTIZATIONS, parse_quantizations, quantize
 from export.tflite.operators import count_operators, not_builtin
 from export.tflite.runner import TFLiteRunner
-from export.verify.borderline import borderline
 from tests.export.routed_model import CONFIG
 from tests.source_tree import ROOT
 
@@ -191,7 +191,7 @@ def test_logits_are_close_where_all_branches_run(quantized, images, kind, bound)
 
 def test_ranges_are_those_of_the_images_also_inside_of_branches(exported, images):
     path = exported.folder / "model.tflite"
-    ranges = tensor_ranges(path.read_bytes(), images, thresholds=())
+    ranges = tensor_ranges(path.read_bytes(), images, thresholds=(1.0,))
     # The output of an IF, in the main graph, is the sum inside of its branch.
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
     names = [[tensor.name.decode() for tensor in graph.tensors] for graph in model.subgraphs]

@@ -160,6 +160,7 @@ def test_tflite_lies_in_the_version_folder_too(exported, version):
     assert (version / "model.tflite").read_bytes() == content
 
 
+@pytest.mark.slow
 def test_saved_model_cli_shows_and_runs(version, images, expected, tmp_path):
     np.save(tmp_path / "images.npy", images[:3])
     # Both commands in one process, since each would load TensorFlow anew.
@@ -188,6 +189,7 @@ def test_saved_model_cli_shows_and_runs(version, images, expected, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is needed to compile a C program")
 def test_c_program_gets_what_keras_says(version, images, expected, tmp_path):
     library = pathlib.Path(tf.sysconfig.get_lib())

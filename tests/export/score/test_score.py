@@ -2,8 +2,6 @@
 
 import csv
 import io
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -12,6 +10,7 @@ import pytest
 
 from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
+from export.score import __main__ as command
 from export.score.image_folder import UnreadableImage, read_image
 from export.score.image_sources import dataset_source, folder_source
 from export.score.route_text import read_route, route_text
@@ -19,7 +18,7 @@ from export.score.scoring import score
 from export.tflite.runner import TFLiteRunner
 from export.tflite.threads import in_threads
 from tests.export.routed_model import CLASS_NAMES, CONFIG
-from tests.source_tree import ROOT
+from tests.training.commands import run_command
 
 THRESHOLD = 0.5
 SHAPE = (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
@@ -172,15 +171,10 @@ def test_results_come_in_order_and_a_stream_is_not_read_ahead_of_the_threads():
     results.close()
 
 
-def test_command_line_scores_a_folder(exported, folder, tmp_path):
-    command = [sys.executable, "-m", "export.score", f"--export_dir={exported.folder}"]
-    process = subprocess.run(
-        [*command, f"--input={folder}", f"--output={tmp_path}/s.csv", "--threshold=1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    assert "6 images in" in process.stdout and "2 could not be read" in process.stdout
+def test_command_line_scores_a_folder(exported, folder, tmp_path, capsys):
+    arguments = [f"--export_dir={exported.folder}", f"--input={folder}", "--threshold=1"]
+    assert run_command(command, *arguments, f"--output={tmp_path}/s.csv") is None
+    printed = capsys.readouterr().out
+    assert "6 images in" in printed and "2 could not be read" in printed
     total = exported.trained.model.cost.total.macs
     assert [int(row["macs"]) for row in read(tmp_path / "s.csv")] == [total] * 6

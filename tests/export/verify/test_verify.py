@@ -9,7 +9,7 @@ import pytest
 
 from drnet_tf.errors import UserError
 from export.folder.export import Export
-from export.verify.borderline import borderline
+from export.graphs.drnet.borderline import borderline
 from export.verify.verification import compare, verify
 from tests.export.routed_model import CONFIG, run_keras
 
