@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from drnet_tf.data.augmentation import Augmentation
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from drnet_tf.layers.branches import BRANCHES, LayerBranch
 from drnet_tf.layers.cost import Cost
 from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.runs.checkpoints import Checkpoint
+from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import Run, load_trained
 from export.compress import __main__ as command
+from export.compress.compression import check_twin
 from export.compress.twin_process import Compression, TwinProcess, pruning_steps
 from export.graphs.drnet.folding import read_weights
 from export.graphs.drnet.unfolding import write_weights
@@ -46,16 +51,15 @@ FLAGS = {
     "json": None,
 }
 
-SETTINGS = {
-    "data_dir": None,
-    "input_pipeline": "device",
-    "train_on_validation": False,
-    "seed": 0,
-    "batch_size": BATCH,
-    "label_smoothing": 0.1,
-    "flip": True,
-    "crop_padding": 1,
-}
+RUN = Run(
+    "drnet_xs.digits",
+    CONFIG,
+    "images.npz",
+    Recipe(batch_size=BATCH, label_smoothing=0.1),
+    Augmentation(flip=True, crop_padding=1),
+    Settings(input_pipeline="device"),
+    Fit.WHOLE,
+)
 
 LEGACY = ("tf_keras", "tensorflow_model_optimization")
 
@@ -68,7 +72,7 @@ def workdir(tmp_path_factory):
         arrays[f"{split}_images"] = images_of(CONFIG, count, len(split)).astype(np.uint8)
         arrays[f"{split}_labels"] = np.arange(count, dtype=np.int32) % len(CLASS_NAMES)
     np.savez(folder / "images.npz", **arrays)
-    Run("drnet_xs.digits", CONFIG, str(folder / "images.npz"), SETTINGS).save(str(folder))
+    dataclasses.replace(RUN, dataset=str(folder / "images.npz")).save(str(folder))
     Checkpoint.of(7, model_with_varied_routing(CONFIG)).write(str(folder))
     return folder
 
@@ -79,9 +83,16 @@ def process():
         yield process
 
 
+class Flags(types.SimpleNamespace):
+    """Values of flags, without a command line."""
+
+    def __getitem__(self, name):
+        return types.SimpleNamespace(value=getattr(self, name))
+
+
 def run_command(process, workdir, output, **values):
     """`main` with these flags, in a process that other tests use too."""
-    given = types.SimpleNamespace(**FLAGS | values, workdir=str(workdir), output=str(output))
+    given = Flags(**FLAGS | values, workdir=str(workdir), output=str(output))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command.flags, "FLAGS", given)
         patch.setattr(command, "TwinProcess", lambda: contextlib.nullcontext(process))
@@ -181,8 +192,8 @@ def test_exported_file_holds_the_pruned_kernels(pruned):
 def test_report_has_the_run_before_and_after(workdir, pruned):
     report = json.loads((workdir / "pruned.json").read_text())
     run = Run.load(str(pruned))
-    assert run.settings["compression"] == report["compression"]
-    assert report["compression"]["label_smoothing"] == SETTINGS["label_smoothing"]
+    assert run.compression == report["compression"]
+    assert report["compression"]["label_smoothing"] == RUN.recipe.label_smoothing
     assert run.config == CONFIG and load_trained(str(pruned)).step == 7 + STEPS
     before, after = report["before"], report["after"]
     images = np.load(workdir / "images.npz")
@@ -238,7 +249,7 @@ def test_twin_that_answers_otherwise_ends_the_compression():
     ):
         process = types.SimpleNamespace(logits=lambda *_, d=difference: logits * (1 + d))
         with raises:
-            command.check_twin(process, model, read_weights(model), images, [1.0])
+            check_twin(process, model, read_weights(model), images, [1.0])
 
 
 def test_process_that_dies_is_reported_with_its_status():
@@ -292,4 +303,4 @@ def test_branch_of_ones_own_is_refused(monkeypatch):
     monkeypatch.setitem(BRANCHES, "own", own)
     config = dataclasses.replace(CONFIG, branches=("skip", "own"))
     with pytest.raises(UserError, match="branch own"):
-        command.check_compressible(Run("drnet_xs.digits", config, "digits", {}))
+        command.check_compressible(dataclasses.replace(RUN, config=config))
