@@ -149,7 +149,7 @@ class Pupil:
         def read(name: str, part: Part) -> Part:
             items = self._variables.items()
             arrays = {key: variable.numpy() for (of, key), variable in items if of == name}
-            return dataclasses.replace(part, **arrays)
+            return dataclasses.replace(part, **arrays) if arrays else part
 
         return self.teacher.map(read)
 

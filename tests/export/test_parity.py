@@ -142,7 +142,7 @@ def test_every_separable_convolution_is_one_if_and_all_operators_are_builtin(exp
     operators = count_operators((exported.folder / names.TFLITE_FILE).read_bytes())
     assert operators["IF"] == CONFIG.cells * CONFIG.connections * 2
     assert not not_builtin(operators)
-    assert operators == exported.result.operators
+    assert operators == exported.export.description["operators"]
 
 
 def test_no_input_or_output_has_rank_zero(exported):
