@@ -151,16 +151,5 @@ def training_batches(
 
 def open_training_images(run: Run, data_dir: str | None, batch_size: int | None) -> Feed:
     """Opens the training images of a run, augmented as they were for it."""
-    settings = run.settings
     with ProgressBar(f"reading {run.dataset}", patience=1.0) as progress:
-        return open_feed(
-            run.dataset,
-            data_dir or settings.data_dir,
-            settings.input_pipeline,
-            image_size=run.config.image_size,
-            batch_size=batch_size or run.recipe.batch_size,
-            augmentation=run.augmentation,
-            seed=settings.seed,
-            train_on_validation=settings.train_on_validation,
-            on_progress=progress.update,
-        )
+        return open_feed(run, batch_size=batch_size, data_dir=data_dir, progress=progress.update)

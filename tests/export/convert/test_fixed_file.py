@@ -15,6 +15,7 @@ from export.convert.fixed_file import (
     read_branches,
     summary,
 )
+from export.folder.export import Export
 from export.folder.json_schema import violations
 from export.inspect import inspect_file
 from export.score.image_sources import dataset_source
@@ -103,7 +104,8 @@ def test_accuracies_are_measured_on_the_test_images(exported, folder, facts, dat
         [runner.run(image).probabilities.argmax() for image in dataset.splits["test"]]
     )
     assert accuracy["static"] == np.mean(answers == labels)
-    result = score(folder, dataset_source(dataset, "arrays", "test"), tmp_path / "s.csv", THRESHOLD)
+    source = dataset_source(dataset, "arrays", "test")
+    result = score(Export.open(folder), source, tmp_path / "s.csv", THRESHOLD)
     assert accuracy["routed"] == result.correct / result.images
     assert accuracy["routed_macs"] == pytest.approx(result.mean_macs)
     assert f"{100 * accuracy['static']:.2f}% of 12" in summary(facts)
