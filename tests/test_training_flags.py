@@ -50,6 +50,11 @@ def test_the_command_says_that_there_is_a_folder_of_data_but_not_which():
     assert "somewhere" not in training_flags.command_of(run)
 
 
+def test_settings_refuse_a_type_without_meaning_where_no_flag_does():
+    with pytest.raises(UserError, match="dtype must be one of float32, mixed_bfloat16, not float8"):
+        Settings(dtype="float8")
+
+
 @dataclasses.dataclass(frozen=True)
 class OtherConfig:
     """An architecture that has a field which DRNet lacks, and lacks those of DRNet.
