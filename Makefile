@@ -12,7 +12,6 @@ EXPORT_DIR ?=
 ARGS ?=
 
 PY := .venv/bin/python
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Exit status of a Python that can serve: a supported version that can also make virtual environments.
@@ -22,12 +21,13 @@ IDENTITY := import sys; print(sys.version, sys.base_prefix)
 # One line for each direct dependency while pip works; errors and warnings pass through.
 PROGRESS := sed -un -e 's/^Collecting \([^ ]*\) (from -r .*/  \1/p' -e 's/^Installing collected.*/  unpacking/p'
 
-.PHONY: help run test test-arm lint clean .base .dev
+.PHONY: help run test test-slow test-arm lint clean .base .dev
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run       install what is needed (first time: some minutes), then run the quick start'
-	@echo 'make test      the tests'
+	@echo 'make test      the tests, without those of many seconds'
+	@echo 'make test-slow the others: several processes, kills and resumes, whole commands'
 	@echo 'make test-arm  compares .tflite files on arm64, under emulation, with x86-64'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make clean     remove the virtual environment and caches'
@@ -37,8 +37,12 @@ help:
 run: .base
 	@$(PY) -m export.quickstart $(ARGS)
 
+# Two processes, each with files of its own, whose fixtures are made once; ARGS="-n 0" for one process.
 test: .dev
-	@$(PY) -m pytest tests $(ARGS)
+	@$(PY) -m pytest tests -rs -m 'not slow' -n 2 --dist loadfile $(ARGS)
+
+test-slow: .dev
+	@$(PY) -m pytest tests -rs -m slow $(ARGS)
 
 test-arm: .dev
 	@$(PY) -m tests.arm $(if $(EXPORT_DIR),--export_dir="$(EXPORT_DIR)") $(ARGS)

@@ -4,12 +4,12 @@ Names are imported when they are used: a process that needs the errors or the ru
 file does not wait for Keras.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Before TensorFlow is imported: its start-up notes would hide what a command says.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from drnet_tf import quiet
+
+quiet.start()  # before TensorFlow is imported: its notes would hide what a command says
 
 if TYPE_CHECKING:
     from drnet_tf.models.drnet.architecture import DRNetConfig

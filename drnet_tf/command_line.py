@@ -30,7 +30,7 @@ def run(
     exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130 and SIGTERM, where
     the work can go on later, with 143. Anything else is a defect and shows its traceback.
     """
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)  # the frameworks warn of choices that are ours
 
     def guarded(arguments: list[str]) -> None:
         try:
@@ -66,7 +66,7 @@ def _show_in_help() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
+    """Returns the message of an error without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -18,7 +18,7 @@ MILLION = 1e6
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A counted network beside published figures."""
+    """Holds a counted network beside published figures."""
 
     label: str
     config: Any

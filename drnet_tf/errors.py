@@ -1,11 +1,14 @@
-"""The error that a user can mend."""
+"""What ends a command with one line instead of a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Wrong input. The message is one line: what is wrong, and what would be right."""
+    """Raised for mistakes that the user can fix; printed as one line without a traceback.
+
+    The message says what is wrong, and what to type.
+    """
 
 
 class Stopped(Exception):
-    """The process was asked to stop, and left its work so that it can go on from there."""
+    """Raised where the process was asked to stop, after it saved its work to resume from."""

@@ -13,7 +13,7 @@ CPU_FILE = pathlib.Path("/proc/cpuinfo")
 
 
 def machine_facts() -> dict[str, Any]:
-    """CPU, cores, system, versions, and the load average of the last minute."""
+    """Returns CPU, cores, system, versions, and the load average of the last minute."""
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
@@ -25,7 +25,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The name that the processor gives itself."""
+    """Returns the name that the processor gives itself."""
     if CPU_FILE.exists():
         for line in CPU_FILE.read_text().splitlines():
             if line.startswith("model name"):

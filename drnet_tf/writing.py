@@ -71,7 +71,7 @@ def check_writable(path: pathlib.Path | str) -> None:
 
 
 def check_folder_writable(path: pathlib.Path | str) -> None:
-    """The same of a folder that is to be written or replaced as a whole."""
+    """Checks the same of a folder that is to be written or replaced as a whole."""
     test = pathlib.Path(path).resolve()
     test = test.with_name(test.name + ".test")
     with replacing(test) as temporary:

@@ -1,6 +1,7 @@
 """What the Python files of this repository import, by their syntax trees: nothing is run."""
 
 import ast
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -28,18 +29,19 @@ def module_name(path: pathlib.Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: pathlib.Path) -> set[str]:
+@functools.cache
+def imported_modules(path: pathlib.Path) -> frozenset[str]:
     """Absolute dotted names of all that a file imports, also inside functions.
 
     `from a.b import c` gives `a.b.c`, whether c is a module or a name in one: `module_file` tells.
     `importlib.import_module("a.b")` and `pytest.importorskip("a.b")` count where the name is
     a literal.
     """
-    return set(_imports(path))
+    return frozenset(_imports(path))
 
 
 def _imports(path: pathlib.Path) -> Iterator[str]:
-    for node in ast.walk(parse(path)):
+    for node in _walk_what_runs(parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -56,6 +58,17 @@ def _imports(path: pathlib.Path) -> Iterator[str]:
             and isinstance(node.args[0], ast.Constant)
         ):
             yield str(node.args[0].value)
+
+
+def _walk_what_runs(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those below `if TYPE_CHECKING:`, whose imports no process does."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
 
 
 def module_file(dotted_name: str) -> pathlib.Path | None:

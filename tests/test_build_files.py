@@ -35,7 +35,8 @@ REQUIRED_WITHOUT_AN_IMPORT = {
 # Packages of this file are no deps: few need them, and the lock file is without them.
 OPTIONAL_REQUIREMENTS = "requirements-benchmarks.txt"
 # Tools that are run, not imported.
-DEVELOPMENT_TOOLS = {"mypy", "ruff", "tensorboard"}
+DEVELOPMENT_TOOLS = {"mypy", "pytest-xdist", "ruff", "tensorboard"}
+
 PYTHON_RULES = ("py_binary", "py_library", "py_test")
 
 
@@ -173,14 +174,12 @@ def test_deps_are_exactly_what_the_sources_import(target):
 
 
 def test_targets_do_not_depend_on_each_other_in_a_circle():
-    needs = {
-        target.label: {
-            other.label
-            for other in targets()
-            if other.label_from(target.folder) in needed_deps(target)
+    needs = {}
+    for target in targets():
+        deps = needed_deps(target)
+        needs[target.label] = {
+            other.label for other in targets() if other.label_from(target.folder) in deps
         }
-        for target in targets()
-    }
     while free := [label for label, others in needs.items() if not others & needs.keys()]:
         for label in free:
             del needs[label]

@@ -17,3 +17,4 @@ def test_help_lists_the_flags_that_other_modules_define_for_a_command():
     )
     for name in ("workdir", "dataset", "stage1_epochs", "crop_padding", "seed", "model"):
         assert f"--{name}:" in result.stdout, name
+    assert result.stderr == ""

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def make_deterministic() -> None:
-    """XLA on a CPU does so anyway; a GPU needs XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
+    """Does nothing: XLA is so on a CPU; a GPU needs XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
 
 
 def compiled(function: Callable) -> Callable:

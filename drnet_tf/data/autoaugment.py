@@ -161,5 +161,5 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
 
 
 def _positions(groups: list[int], size: int) -> list[int]:
-    """For each operation its group, counted from 1; 0 where it does not occur."""
+    """Returns for each operation its group, counted from 1; 0 where it does not occur."""
     return [groups.index(index) + 1 if index in groups else 0 for index in range(size)]

@@ -162,7 +162,7 @@ def _warp(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
 
 
 def _matrix(images: tf.Tensor, xy=0.0, x=0.0, yx=0.0, y=0.0) -> tf.Tensor:
-    """Rows (1, xy, x, yx, 1, y, 0, 0): each entry one number for all images or float32 [n]."""
+    """Makes rows (1, xy, x, yx, 1, y, 0, 0): each entry one number for all or float32 [n]."""
     batch = tf.shape(images)[:1]
     entries = (1.0, xy, x, yx, 1.0, y, 0.0, 0.0)
     return tf.stack([tf.broadcast_to(entry, batch) for entry in entries], axis=1)
@@ -173,7 +173,7 @@ def _blend(first: tf.Tensor | float, images: tf.Tensor, factor: tf.Tensor) -> tf
 
 
 def _each(values: tf.Tensor) -> tf.Tensor:
-    """[n] to [n, 1, 1, 1]."""
+    """Brings [n] to [n, 1, 1, 1]."""
     return values[:, None, None, None]
 
 

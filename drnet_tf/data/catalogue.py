@@ -21,7 +21,7 @@ _DEFAULT_TRAIN_PERCENT = 90
 
 @dataclass(frozen=True)
 class Dataset:
-    """An image-classification set that is ready to be read.
+    """Holds an image-classification set that is ready to be read.
 
     Attributes:
       name: as the user gave it.
@@ -45,12 +45,12 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Returns the number of classes."""
         return len(self.class_names)
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int]:
-        """Height, width and channels as stored; None where images differ in size."""
+        """Returns height, width and channels as stored; None where images differ in size."""
         return tuple(self.builder.info.features["image"].shape)
 
     def split(self, split: str) -> str:

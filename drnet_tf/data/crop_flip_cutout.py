@@ -76,5 +76,5 @@ def cutout(images: tf.Tensor, seed: tf.Tensor, *, side: int, fill: tuple[float, 
 
 
 def _part(seed: tf.Tensor, part: int) -> tf.Tensor:
-    """An independent seed for each random quantity of a batch."""
+    """Makes an independent seed for each random quantity of a batch."""
     return tf.random.experimental.stateless_fold_in(seed, part)

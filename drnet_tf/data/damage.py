@@ -59,7 +59,7 @@ def _diagnosis(dataset: Dataset, split: str, error: Exception) -> str:
 
 
 def _files(dataset: Dataset, split: str) -> list[tuple[str, int]]:
-    """Path and promised number of records of every file that the split touches."""
+    """Lists path and promised number of records of every file that the split touches."""
     splits = dataset.builder.info.splits
     names = [part.split("[")[0] for part in dataset.split(split).split("+")]
     return [

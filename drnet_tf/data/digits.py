@@ -45,7 +45,7 @@ _CITATION = """
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """tensorflow-datasets builder of the embedded digits: image uint8 [8, 8, 1], label 0..9."""
+    """Builds the embedded digits for tensorflow-datasets: image uint8 [8, 8, 1], label 0..9."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Fixed stratified split of 1197, 200 and 400 images."}

@@ -18,7 +18,7 @@ NPZ = ".npz"
 
 
 class EvaluationImages(Protocol):
-    """A data set whose splits are read in order.
+    """Gives access to a data set whose splits are read in order.
 
     Attributes:
         class_names: by label.
@@ -29,10 +29,10 @@ class EvaluationImages(Protocol):
     fit: Fit
 
     def has(self, split: str) -> bool:
-        """Whether there is such a split that was not trained on."""
+        """Tells whether there is such a split that was not trained on."""
 
     def count(self, split: str) -> int:
-        """How many images a split has.
+        """Counts the images of a split.
 
         Raises:
             DataError: there is no such split.
@@ -52,7 +52,7 @@ class EvaluationImages(Protocol):
     def shuffled(
         self, batch_size: int, seed: int, epoch: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The training images as `batches` gives them, but in an order drawn from (seed, epoch).
+        """Gives the training images as `batches` does, but in an order drawn from (seed, epoch).
 
         Batches are full: what is left at the end is dropped.
 
@@ -84,14 +84,14 @@ def open_images(
 
 
 def first_images(images: EvaluationImages, split: str, count: int) -> np.ndarray:
-    """The first images of a split, float32 [count, height, width, 3] in 0..255."""
+    """Reads the first images of a split, float32 [count, height, width, 3] in 0..255."""
     if count < 1:
         raise DataError(f"the number of images must be 1 or more, not {count}")
     return np.concatenate([pixels for pixels, _ in images.batches(split, min(count, 64), count)])
 
 
 def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray:
-    """Training images drawn from a seed, float32 [count, height, width, 3] in 0..255.
+    """Draws training images from a seed, float32 [count, height, width, 3] in 0..255.
 
     Where there are fewer, all of them. The first images may be of one class only.
     """

@@ -6,7 +6,7 @@ import enum
 
 
 class Fit(enum.StrEnum):
-    """What is kept of an image: `drnet_tf.data.decoding.fitted` carries it out.
+    """Names what is kept of an image: `drnet_tf.data.decoding.fitted` carries it out.
 
     WHOLE: the short side becomes the model's size, which leaves a square image whole.
     CENTRE_CROP: the short side becomes size / 0.875, the customary 256 for 224.

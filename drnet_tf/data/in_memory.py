@@ -42,7 +42,7 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class InMemoryDataset:
-    """A data set as arrays.
+    """Holds a data set as arrays.
 
     Attributes:
       name: of the set, or the path of its file.
@@ -215,7 +215,7 @@ def _crop_and_flip(images: Any, draws: Any, padding: int, flip: bool) -> Any:
 
 
 def _near(length: int, draw: Any, side: int) -> Any:
-    """Which of `length` places are within `side` around a random one: bool [batch, length]."""
+    """Tells which of `length` places lie within `side` of a random one: bool [batch, length]."""
     distance = ops.arange(length)[None] - (_integers(draw, length) - side // 2)
     return ops.logical_and(distance >= 0, distance < side)
 

@@ -52,7 +52,7 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 def is_held_in_memory(dataset: Dataset, image_size: int, augmentation: Augmentation) -> bool:
-    """Whether `training_batches` decodes the whole train split once, before the first batch."""
+    """Tells whether `training_batches` decodes the whole split once, before the first batch."""
     return not augmentation.random_resized_crop and fits_in_memory(dataset, "train", image_size)
 
 
@@ -186,7 +186,7 @@ def evaluation_batches(
 
 @functools.cache
 def _augmenting(augmentation: Augmentation, size: int, image_size: int, part: int) -> Callable:
-    """A compiled function of (images, seeds of the epoch, step), the same for all epochs.
+    """Compiles a function of (images, seeds of the epoch, step), the same for all epochs.
 
     The images are `size` ones, part `part` of a batch.
 
@@ -211,7 +211,7 @@ def _augmenting(augmentation: Augmentation, size: int, image_size: int, part: in
 
 
 def _augmented(images: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """uint8 images to augmented float32 images, in the order that the AutoAugment paper uses."""
+    """Augments uint8 images to float32 images, in the order that the AutoAugment paper uses."""
     if augmentation.autoaugment is not None:
         # 0 to 3 are taken by crop, flip and cutout.
         autoaugment_seed = tf.random.experimental.stateless_fold_in(seed, 4)
@@ -224,7 +224,7 @@ def _augmented(images: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -
 
 
 def _shuffled_records(dataset: Dataset, seeds: tuple[int, int]) -> tf.data.Dataset:
-    """Undecoded training examples in the order of one epoch."""
+    """Gives undecoded training examples in the order of one epoch."""
     count = dataset.num_examples["train"]
     config = tfds.ReadConfig(
         shuffle_seed=seeds[0],

@@ -56,7 +56,7 @@ def prepared_builder(
 
 
 def _open(name: str, folder: str) -> tfds.core.DatasetBuilder | None:
-    """The builder of a prepared copy in `folder`, None if there is none."""
+    """Opens the builder of a prepared copy in `folder`, None if there is none."""
     try:
         builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
     except tfds.core.registered.DatasetNotFoundError:
@@ -132,7 +132,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str, folder: str) -> None:
 
 
 def _reachable(url: str | None) -> bool:
-    """Whether a server answers at all, through a proxy if the environment names one."""
+    """Tells whether a server answers at all, through a proxy if the environment names one."""
     import requests
 
     answered = threading.Event()

@@ -50,7 +50,7 @@ def examples(dataset: Dataset, tfds_split: str, image_size: int) -> tf.data.Data
 
 
 def fits_in_memory(dataset: Dataset, split: str, image_size: int) -> bool:
-    """Whether a split is small enough to be held decoded."""
+    """Tells whether a split is small enough to be held decoded."""
     count = dataset.num_examples[split]
     return count <= LARGEST_SET_IN_MEMORY and count * image_size**2 * 3 <= _LARGEST_DECODED_BYTES
 

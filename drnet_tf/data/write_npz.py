@@ -65,7 +65,7 @@ def write_npz(
         ) from error
 
 
-def _define_flags() -> None:
+def define_flags() -> None:
     # Only for the command itself: two modules must not both define --dataset in one process.
     flags.DEFINE_string("dataset", None, "Name of the data set.", required=True)
     flags.DEFINE_string("data_dir", None, "Folder of prepared data sets.")
@@ -87,5 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _define_flags()
+    define_flags()
     command_line.run(main)

@@ -7,7 +7,7 @@ from keras import ops
 
 
 def average_pool(x, size: int):
-    """The average over size x size pixels, those outside of the image left out, with stride 1.
+    """Averages size x size pixels, those outside of the image left out, with stride 1.
 
     What reaches a pixel in the gradient is the sum, over the same window, of what leaves it divided
     by the number of pixels there: with n that number, n average(upstream / n). TensorFlow's own
@@ -39,6 +39,6 @@ def _average(x, size):
 
 
 def _pixels_in_window(length: int, size: int) -> np.ndarray:
-    """How many of `length` pixels lie in the window of `size` around each of them."""
+    """Counts how many of `length` pixels lie in the window of `size` around each of them."""
     position, edge = np.arange(length), size // 2
     return np.minimum(position, edge) + 1 + np.minimum(length - 1 - position, edge)

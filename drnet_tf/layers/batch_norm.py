@@ -13,7 +13,7 @@ EPSILON = 1e-5
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class BatchNorm(keras.layers.Layer):
-    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
+    """Normalizes: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel.
 
     The same function and weights as `keras.layers.BatchNormalization`.
 
@@ -35,6 +35,8 @@ class BatchNorm(keras.layers.Layer):
         self.epsilon = epsilon
         #: Whether the moments are those of all replicas, see `Devices`.
         self.synchronized = False
+        #: Whether it is written as converters need it, see `Devices`.
+        self.by_channel = False
         #: Whether evaluation uses and follows the batch's moments, as training does; see
         #: drnet_tf/training/norm_moments.py.
         self.follows_batches = False
@@ -51,8 +53,9 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def adapt_to(self, devices: Devices) -> None:
-        """Takes the moments of all replicas where there are several."""
+        """Takes the moments of all replicas where there are several, or suits a converter."""
         self.synchronized = devices.synchronized
+        self.by_channel = devices.converted
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -63,10 +66,12 @@ class BatchNorm(keras.layers.Layer):
             mean, mean_square = ops.unstack(self.over_replicas(_moments(x)))
             variance = ops.relu(mean_square - ops.square(mean))
         scale, offset = self.scale_and_offset(mean, variance)
+        if self.by_channel:
+            return x * ops.cast(scale, x.dtype) + ops.cast(offset, x.dtype)
         return _scale_and_offset(x, scale, offset)
 
     def scale_and_offset(self, mean=None, variance=None):
-        """What to multiply by and then to add, float32 of the weights' shape each.
+        """Returns what to multiply by and then to add, float32 of the weights' shape each.
 
         Args:
             mean, variance: the batch's moments, by which the moving ones move; None for those.
@@ -80,7 +85,7 @@ class BatchNorm(keras.layers.Layer):
         return scale, self.beta - mean * scale
 
     def over_replicas(self, moments):
-        """The mean of some moments over all replicas, each of which has an equal share."""
+        """Averages moments over all replicas, each of which has an equal share."""
         if not self.synchronized:
             return moments
         # Keras offers it as the mean of synchronized moments.
@@ -108,7 +113,7 @@ def _moments(x):
 
 
 def _scale_and_offset(x, scale, offset):
-    """x * scale + offset for scale and offset of [channels]."""
+    """Computes x * scale + offset for scale and offset of [channels]."""
     width, channels = x.shape[-2:]
     rows = ops.reshape(x, (-1, width * channels))
     scale, offset = ops.tile(scale, (width,)), ops.tile(offset, (width,))
@@ -131,7 +136,7 @@ def _row_means(rows):
 
 @ops.custom_gradient
 def _scale_and_offset_rows(rows, scale, offset):
-    """rows [n, m] times scale plus offset, float32 [m] each."""
+    """Computes rows [n, m] times scale plus offset, float32 [m] each."""
     narrow = ops.cast(scale, rows.dtype)
     result = rows * narrow + ops.cast(offset, rows.dtype)
 

@@ -16,7 +16,7 @@ from drnet_tf.layers.subsampling import subsample
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Pooling over size x size with "same" padding; an average leaves the padding out."""
+    """Pools over size x size with "same" padding; an average leaves the padding out."""
 
     kind: str
     size: int
@@ -33,7 +33,7 @@ class Pool:
 
 @dataclasses.dataclass(frozen=True)
 class Skip:
-    """The identity; with stride 2 every second pixel, which needs no parameters either."""
+    """Passes the node on; with stride 2 every second pixel, which needs no parameters either."""
 
     def apply(self, x, stride: int):
         return subsample(x, stride)
@@ -44,7 +44,7 @@ class Skip:
 
 @dataclasses.dataclass(frozen=True)
 class SeparableConv:
-    """ReLU, depthwise k x k, pointwise, batch normalization; applied twice, as in DARTS.
+    """Applies ReLU, depthwise k x k, pointwise, batch normalization twice, as in DARTS.
 
     `drnet_tf.layers.separable_conv` runs those of several connections together.
     """
@@ -59,7 +59,7 @@ class SeparableConv:
 
 @dataclasses.dataclass(frozen=True)
 class LayerBranch:
-    """A branch of your own: any Keras layer that keeps the channels and honours the stride.
+    """Makes any Keras layer a branch that keeps the channels and honours the stride.
 
     Args:
         make_layer: called with (channels, stride), returns a layer for one connection; it is
@@ -86,17 +86,17 @@ BRANCHES: dict[str, Branch] = {
 
 
 def find_branch(name: str) -> Branch:
-    """The branch of that name in a configuration."""
+    """Finds the branch of that name in a configuration."""
     if name not in BRANCHES:
         raise ValueError(f"unknown branch {name!r}; known: {', '.join(BRANCHES)}")
     return BRANCHES[name]
 
 
 def is_parameter_free(branch: Branch) -> bool:
-    """Whether two connections that read the same node would compute the same with it."""
+    """Tells whether two connections that read one node would compute the same with it."""
     return isinstance(branch, Pool | Skip)
 
 
 def output_size(size: int, stride: int) -> int:
-    """Height of a branch's output for an input of height `size`."""
+    """Returns the height of a branch's output for an input of height `size`."""
     return size if stride == 1 else half(size)

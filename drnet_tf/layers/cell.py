@@ -19,7 +19,7 @@ from drnet_tf.layers.separable_conv import SeparableConvs
 
 
 class Cell(keras.layers.Layer):
-    """Both preprocessed inputs to the concatenation of the nodes.
+    """Runs one cell: preprocesses both inputs, routes every connection, concatenates the nodes.
 
     Args:
         geometry: shapes of the cell.
@@ -174,7 +174,7 @@ class Cell(keras.layers.Layer):
             outputs[pair] = output
 
     def _node(self, node, states, weights, outputs, training):
-        """The sum over the weighted branches of the connections that lead to a node."""
+        """Sums over the weighted branches of the connections that lead to a node."""
         images, offsets, branches, columns = [], [], [], []
         for connection, (target, source) in enumerate(self.connections):
             if target != node:

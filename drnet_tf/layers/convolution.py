@@ -9,7 +9,7 @@ import keras
 
 
 def convolution(channels: int, kernel_size: int, strides: int = 1, padding="same", **kwargs):
-    """A convolution layer."""
+    """Makes a convolution layer."""
     initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     return keras.layers.Conv2D(
         channels,
@@ -23,12 +23,12 @@ def convolution(channels: int, kernel_size: int, strides: int = 1, padding="same
 
 
 def pointwise_conv(channels: int, strides: int = 1, **kwargs) -> keras.layers.Conv2D:
-    """A 1 x 1 convolution layer."""
+    """Makes a 1 x 1 convolution layer."""
     return convolution(channels, 1, strides, **kwargs)
 
 
 def depthwise_conv(kernel_size: int, strides: int = 1, **kwargs) -> keras.layers.DepthwiseConv2D:
-    """A depthwise convolution layer."""
+    """Makes a depthwise convolution layer."""
     return keras.layers.DepthwiseConv2D(
         kernel_size,
         strides,

@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Trainable parameters, and multiply-accumulates (the paper's "FLOPs") for one image."""
+    """Holds trainable parameters, and multiply-accumulates (the paper's "FLOPs") for one image."""
 
     params: int
     macs: int

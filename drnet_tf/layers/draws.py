@@ -11,7 +11,7 @@ from drnet_tf.layers.devices import Devices
 
 
 class Draws(keras.random.SeedGenerator):
-    """A SeedGenerator whose draws can differ between devices that hold the same state.
+    """Seeds draws that can differ between devices that hold the same state.
 
     Attributes:
         fold: None, or a function from a seed, integer [2], to the one to use in its place. Under

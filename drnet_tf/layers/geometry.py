@@ -10,7 +10,7 @@ STEM_MULTIPLIER = 3  # the CIFAR stem has 3C channels, as in DARTS
 
 @dataclasses.dataclass(frozen=True)
 class CellGeometry:
-    """Shapes of one cell; all images and feature maps are square.
+    """Holds the shapes of one cell; all images and feature maps are square.
 
     Args:
         channels: of every node of the cell.
@@ -30,18 +30,18 @@ class CellGeometry:
 
     @property
     def factorized(self) -> bool:
-        """Whether input 0 is twice as large as input 1 and has to be reduced on the way in."""
+        """Tells whether input 0 is twice as large as input 1 and has to be reduced first."""
         return self.input_sizes[0] != self.size
 
     def stride(self, source: int) -> int:
-        """Stride of a connection that reads index `source` of the cell."""
+        """Returns the stride of a connection that reads index `source` of the cell."""
         return 2 if self.reduction and source < INPUTS_PER_NODE else 1
 
     def height(self, source: int) -> int:
-        """Height of what a connection reads that reads index `source` of the cell."""
+        """Returns the height of index `source` of the cell, which a connection reads."""
         return self.size if source < INPUTS_PER_NODE else self.output_size
 
 
 def half(size: int) -> int:
-    """Height after a stride of 2 with "same" padding."""
+    """Returns the height after a stride of 2 with "same" padding."""
     return (size + 1) // 2

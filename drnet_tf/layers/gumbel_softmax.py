@@ -12,7 +12,7 @@ RECALIBRATIONS = ("gumbel_softmax", "softmax", "none")
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class Recalibration(keras.layers.Layer):
-    """softmax((w + g) / tau) over the branches of each connection.
+    """Computes softmax((w + g) / tau) over the branches of each connection.
 
     g is Gumbel(0, 1) noise, drawn in training only, so that evaluation is deterministic. The two
     ablations of the paper: "softmax" draws no noise, "none" gives every branch the same weight.
@@ -53,7 +53,7 @@ class Recalibration(keras.layers.Layer):
 
 
 def gumbel_noise(shape, seed):
-    """Gumbel(0, 1) noise, -log(-log(u)) for u uniform in (0, 1)."""
+    """Draws Gumbel(0, 1) noise, -log(-log(u)) for u uniform in (0, 1)."""
     # Away from 0 and 1 by one float32 step, where the logarithms are infinite.
     uniform = keras.random.uniform(shape, minval=1e-7, maxval=1.0 - 1e-7, seed=seed)
     return -ops.log(-ops.log(uniform))

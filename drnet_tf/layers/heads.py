@@ -13,7 +13,7 @@ AUXILIARY_CHANNELS = (128, 768)
 
 
 class Classifier(keras.layers.Layer):
-    """Global average pooling and a dense layer.
+    """Classifies by global average pooling and a dense layer.
 
     Args:
         classes: number of classes.

@@ -10,7 +10,7 @@ from drnet_tf.layers.batch_norm import BatchNorm
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class PointwiseNorm(BatchNorm):
-    """The normalization of y = x K, for each member, as a kernel K' and an offset: y' = x K' + o.
+    """Folds the normalization of y = x K, for each member, into the kernel: y' = x K' + o.
 
     The moments of y follow from those of x, with C the covariance of its channels:
 

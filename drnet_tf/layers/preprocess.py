@@ -14,7 +14,7 @@ from drnet_tf.layers.subsampling import subsample
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class Preprocess(keras.layers.Layer):
-    """ReLU, 1x1 convolution, batch normalization.
+    """Applies ReLU, 1x1 convolution, batch normalization.
 
     With `factorized` the image is halved too: half of the channels are computed from the even
     pixels, the other half from the odd ones, so that no input is ignored.
@@ -67,7 +67,7 @@ class Preprocess(keras.layers.Layer):
 
 
 def odd_pixels(x):
-    """x[:, 1::2, 1::2], with a row and column of zeros where the size is odd."""
+    """Returns x[:, 1::2, 1::2], with a row and column of zeros where the size is odd."""
     height, width = x.shape[1:3]
     # One more row and column before all others make the odd pixels even ones. Padding comes first
     # because its gradient is fast.
@@ -76,7 +76,7 @@ def odd_pixels(x):
 
 
 def cost(channels_in: int, channels: int, size_in: int, factorized: bool) -> Cost:
-    """Cost of a `Preprocess` that reads `channels_in` channels of height `size_in`."""
+    """Counts a `Preprocess` that reads `channels_in` channels of height `size_in`."""
     size = half(size_in) if factorized else size_in
     params = channels_in * channels
     return Cost(params + 2 * channels, (params + channels) * size**2)

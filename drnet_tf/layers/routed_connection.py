@@ -8,7 +8,7 @@ from keras import ops
 
 
 def weighted_sum(branches, weights):
-    """Sum over b of weights[b] * branches[b], each image with weights of its own.
+    """Sums over b weights[b] * branches[b], each image with weights of its own.
 
     Training needs all branches, and an evaluation in batch computes them all too, with zero
     weights for those that are not selected; the exported graph runs only the selected ones.
@@ -29,7 +29,7 @@ def weighted_sum(branches, weights):
 
 
 def sum_with_offsets(images, offsets):
-    """The sum of images, float [batch, height, width, channels], and offsets [batch, channels]."""
+    """Sums images, float [batch, height, width, channels], and offsets [batch, channels]."""
     total = functools.reduce(ops.add, images)
     if not offsets:
         return total

@@ -16,7 +16,7 @@ KERNEL_SIZE = 5
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class RouterNet(keras.layers.Layer):
-    """Both preprocessed inputs of a cell to one weight for each of its branches.
+    """Weighs each branch of a cell by both of its preprocessed inputs.
 
     Two blocks of ReLU, depthwise 5x5 with stride 2, pointwise and batch normalization, then
     global average pooling and a dense layer.
@@ -73,7 +73,7 @@ class RouterNet(keras.layers.Layer):
 
 
 def cost(channels: int, size: int, connections: int, branches: int) -> Cost:
-    """Cost of a RouterNet that reads `channels` channels of height `size`."""
+    """Counts a RouterNet that reads `channels` channels of height `size`."""
     outputs = connections * branches
     total = Cost(channels * outputs + outputs, channels * outputs)
     for _ in range(BLOCKS):

@@ -14,7 +14,7 @@ APPLICATIONS = 2
 
 @keras.saving.register_keras_serializable(package="drnet_tf")
 class SeparableConvs(keras.layers.Layer):
-    """Depthwise, pointwise, normalization, ReLU, and the first three again, for each member.
+    """Runs depthwise, pointwise, norm, ReLU, and the first three again, for each member.
 
     The members are independent of each other and have weights of their own; what they share is
     the arithmetic on their weights. An image's weight of a branch goes into the last pointwise
@@ -79,7 +79,7 @@ class SeparableConvs(keras.layers.Layer):
             self.norm[i].build(input_shape)
 
     def depthwise_kernels(self, application: int) -> list:
-        """The kernel [k, k, channels, 1] of each member, in order."""
+        """Lists the kernel [k, k, channels, 1] of each member, in order."""
         unused = {
             size: list(ops.unstack(ops.convert_to_tensor(kernels)))
             for size, kernels in self.depthwise[application].items()
@@ -112,12 +112,12 @@ class SeparableConvs(keras.layers.Layer):
 
 
 def depthwise_conv(x, kernel, stride):
-    """A depthwise convolution with "same" padding."""
+    """Computes a depthwise convolution with "same" padding."""
     return ops.depthwise_conv(x, kernel, stride, padding="same")
 
 
 def _products(xs, kernels):
-    """Pointwise convolutions of xs with kernels [members, batch, channels, outputs]."""
+    """Convolves xs pointwise with kernels [members, batch, channels, outputs]."""
     _, height, width, channels = xs[0].shape
     outputs = []
     for x, kernel in zip(xs, ops.unstack(kernels), strict=True):
@@ -127,7 +127,7 @@ def _products(xs, kernels):
 
 
 def _affine(xs, kernels, offsets):
-    """Pointwise convolutions of xs with kernels [members, channels, outputs], plus offsets."""
+    """Convolves xs pointwise with kernels [members, channels, outputs], and adds offsets."""
     _, height, width, channels = xs[0].shape
     # Rows of width * channels numbers: see batch_norm.
     offsets = ops.unstack(ops.tile(offsets, (1, width)))

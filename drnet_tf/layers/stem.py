@@ -14,7 +14,7 @@ IMAGE_CHANNELS = 3
 
 
 class CifarStem(keras.layers.Layer):
-    """3x3 convolution to 3C channels and batch normalization.
+    """Applies a 3x3 convolution to 3C channels and batch normalization.
 
     Args:
         channels: the network's C.
@@ -44,7 +44,7 @@ class CifarStem(keras.layers.Layer):
 
 
 class ImageNetStem(keras.layers.Layer):
-    """Three 3x3 convolutions with stride 2, as in DARTS.
+    """Applies three 3x3 convolutions with stride 2, as in DARTS.
 
     Args:
         channels: the network's C.
@@ -79,7 +79,7 @@ class ImageNetStem(keras.layers.Layer):
 
 
 def cost(stem: str, channels: int, image_size: int) -> Cost:
-    """Cost of the stem of that name."""
+    """Counts the stem of that name."""
     if stem == "cifar":
         steps = [(IMAGE_CHANNELS, STEM_MULTIPLIER * channels, image_size)]
     else:

@@ -6,7 +6,7 @@ from keras import ops
 
 
 def subsample(x, stride: int):
-    """x[:, ::stride, ::stride] of a float [batch, height, width, channels].
+    """Returns x[:, ::stride, ::stride] of a float [batch, height, width, channels].
 
     As a pool of one pixel, which is exact. The gradient of a slice with steps is many times slower
     in TensorFlow, and 1x1 convolutions with a stride, the third way, corrupt its memory on a CPU

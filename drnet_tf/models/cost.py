@@ -13,7 +13,7 @@ from drnet_tf.layers.cost import Cost
 
 @dataclasses.dataclass(frozen=True)
 class CostTable:
-    """Costs of a network, where those of its units add up.
+    """Holds the costs of a network, where those of its units add up.
 
     A family whose costs do not add up overrides `of_selection`.
 

@@ -15,7 +15,7 @@ RESOURCES = ("flops", "params", "latency")
 
 @dataclasses.dataclass(frozen=True)
 class Resource:
-    """What E[R] counts.
+    """Says what E[R] counts.
 
     Args:
         units: [*units], of each unit, in any unit of resource.

@@ -7,10 +7,11 @@ from typing import Any
 
 from drnet_tf.models.drnet.family import DRNetFamily
 from drnet_tf.models.family import Family
+from drnet_tf.models.plain.family import PlainFamily
 from drnet_tf.models.tasks import TASKS
 
 #: Every family by its name. Add one of your own before building a model.
-FAMILIES: dict[str, Family] = {family.name: family for family in (DRNetFamily(),)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (DRNetFamily(), PlainFamily())}
 
 
 def list_models() -> list[str]:

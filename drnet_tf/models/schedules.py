@@ -15,7 +15,7 @@ IMAGENET_EPOCHS = 250
 
 @dataclasses.dataclass(frozen=True)
 class StepValues:
-    """What one training step is done with.
+    """Holds what one training step is done with.
 
     Args:
         learning_rate: of the optimizer.
@@ -32,7 +32,7 @@ class StepValues:
 
 @dataclasses.dataclass(frozen=True)
 class Optimization:
-    """What every recipe says: how SGD steps, and what becomes of the weights after the last step.
+    """Holds what every recipe says: how SGD steps, and what becomes of the weights afterwards.
 
     Args:
         batch_size: images per step, over all devices.

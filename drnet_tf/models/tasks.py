@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a data set asks of a model.
+    """Says what a data set asks of a model.
 
     Args:
         image_size: height and width in pixels.

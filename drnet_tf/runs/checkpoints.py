@@ -42,7 +42,7 @@ _NAME = re.compile(r"step-(\d{9})\.npz")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """The state after `step` training steps.
+    """Holds the state after `step` training steps.
 
     Args:
         step: number of steps done.
@@ -122,7 +122,7 @@ class Checkpoint:
 
 
 def list_checkpoints(workdir: str) -> list[pathlib.Path]:
-    """Checkpoints of a workdir, the latest last."""
+    """Lists the checkpoints of a workdir, the latest last."""
     folder = pathlib.Path(workdir, CHECKPOINTS)
     return sorted(path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
 

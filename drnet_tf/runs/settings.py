@@ -18,7 +18,7 @@ DISTRIBUTIONS = ("auto", "one", "mirrored", "multiworker", "tpu")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of a run that do not belong to its recipe: data, precision, seed, logging.
+    """Holds settings of a run that do not belong to its recipe: data, precision, seed, logging.
 
     Args:
         data_dir: folder of the prepared data set; none for the default of tensorflow-datasets.

@@ -23,7 +23,7 @@ PIXELS = 12  # of the side of a value in an image
 
 @dataclasses.dataclass(frozen=True)
 class Observation:
-    """What was seen of a model at the end of an epoch.
+    """Holds what was seen of a model at the end of an epoch.
 
     Args:
         scalars: numbers by name.
@@ -35,7 +35,7 @@ class Observation:
 
 
 class Report:
-    """All that a run leaves for its watchers, or nothing.
+    """Writes all that a run leaves for its watchers, or nothing.
 
     Args:
         first_epoch: from which on the run goes on.
@@ -77,7 +77,7 @@ def macs_columns(epochs: Sequence[dict[str, str]]) -> dict[str, str]:
 
 
 class EpochLog:
-    """metrics.csv of a workdir. Rows of epochs that a resumed run does again are replaced."""
+    """Keeps metrics.csv of a workdir. Rows of epochs that a resumed run does again are replaced."""
 
     def __init__(self, workdir: str, first_epoch: int):
         self.path = pathlib.Path(workdir, CSV_FILE)
@@ -104,7 +104,7 @@ def _number(value: float | int) -> str:
 
 
 def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[str, str]]:
-    """The rows of metrics.csv, none where there is no such file.
+    """Reads the rows of metrics.csv, none where there is no such file.
 
     Args:
         needed: columns that every row must have; in the others a field may be empty.
@@ -134,7 +134,7 @@ def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[s
 
 
 class TensorBoard:
-    """What TensorBoard shows; nothing where TensorFlow, which writes it, is missing."""
+    """Writes what TensorBoard shows; nothing where TensorFlow, which writes it, is missing."""
 
     def __init__(self, workdir: str):
         self.writer = None
@@ -164,5 +164,5 @@ class TensorBoard:
 
 
 def enlarged(values: np.ndarray) -> np.ndarray:
-    """A heat map with a square of pixels for each value."""
+    """Draws a heat map with a square of pixels for each value."""
     return np.kron(values, np.ones((PIXELS, PIXELS))).astype("float32")

@@ -36,7 +36,7 @@ LOCK_FILE = ".lock"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a workdir holds: all that defines a training run.
+    """Describes what a workdir holds: all that defines a training run.
 
     Args:
         model: registered name of the model.
@@ -146,7 +146,7 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained model and where it came from.
+    """Holds a trained model and where it came from.
 
     Args:
         checkpoint: path of the checkpoint.
@@ -177,7 +177,7 @@ def claimed(workdir: str) -> Iterator[None]:
 
 
 def load_trained(workdir: str) -> Trained:
-    """The model of a workdir, with the weights of its latest checkpoint, in float32.
+    """Loads the model of a workdir, with the weights of its latest checkpoint, in float32.
 
     They are averaged, and at the end of a run recalibrated, where its recipe says so.
 

@@ -22,7 +22,7 @@ _UPDATES_A_TIME_CONSTANT = 8
 
 
 class WeightAverage:
-    """A <- A + (W - A) max(1 / n, 1 - exp(-interval / constant)) at the n-th update.
+    """Averages: A <- A + (W - A) max(1 / n, 1 - exp(-interval / constant)) at update n.
 
     The exponential average of the weights W, but their plain mean as long as there are fewer than a
     time constant of them: at no time do the initial weights weigh more than others. What happens
@@ -62,7 +62,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """While in the block, the model has the average for its weights, where there is one."""
+        """Gives the model the average for its weights, where there is one, while in the block."""
         self.step_function.sync()
         if self.average is None:
             yield
@@ -76,7 +76,7 @@ class WeightAverage:
             _assign(variables, raw)
 
     def values(self) -> dict[str, np.ndarray]:
-        """The average by the paths of the variables; empty where there is none."""
+        """Returns the average by the paths of the variables; empty where there is none."""
         if self.average is None:
             return {}
         variables = self.step_function.weight_variables

@@ -25,7 +25,7 @@ from drnet_tf.runs.workdir import Run
 
 
 class Feed(Protocol):
-    """What the training loop and the step modules need to know.
+    """Describes what the training loop and the step modules need to know.
 
     Attributes:
         classes: of the data set.
@@ -43,13 +43,13 @@ class Feed(Protocol):
     per_image: tuple[bool, ...]
 
     def batches(self, epoch: int, done: int) -> Iterable[tuple]:
-        """The batches of an epoch after the first `done`; of each the share of this process."""
+        """Gives the batches of an epoch after the first `done`, of each this process's share."""
 
     def unaugmented(self) -> Feed:
-        """The same batches without augmentation, whole ones in every process."""
+        """Returns a feed without augmentation, of whole batches in every process."""
 
     def prepare(self, arrays: tuple, *batch: Any) -> tuple[Any, Any]:
-        """Images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch]."""
+        """Makes images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch]."""
 
 
 def open_feed(
@@ -116,7 +116,7 @@ def _fit_of(dataset) -> Fit:
 
 
 def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tuple]:
-    """Images and labels of whole batches of an epoch, at least as many images where there are.
+    """Gives images and labels of whole batches, at least as many images where there are.
 
     They are always the same ones, in random order: an .npz file may be sorted by class.
 

@@ -43,5 +43,5 @@ class TimedBatches:
         self.waited += self.clock() - start
 
     def is_bottleneck(self, seconds: float) -> bool:
-        """Whether the batches but the first were waited for too long, in an epoch of `seconds`."""
+        """Tells whether batches but the first were awaited too long, in an epoch of `seconds`."""
         return self.waited - self.waited_first > BOTTLENECK * seconds

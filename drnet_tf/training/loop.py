@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from drnet_tf.errors import Stopped, UserError
 from drnet_tf.models.family import Optimization, StepValues
@@ -93,14 +93,14 @@ def train(
 
 @dataclasses.dataclass
 class _Loop:
-    """A run on its way.
+    """Runs the epochs of a training run.
 
     Attributes:
         step: how many are done.
         validation: the latest accuracy on validation images.
     """
 
-    step_function: Callable
+    step_function: Any
     schedule: Schedule
     recipe: Optimization
     feed: Feed
@@ -266,7 +266,7 @@ def _text(stage: int, metrics: dict[str, float], validation: float | None) -> st
 
 
 class _Terminated:
-    """While in the block, SIGTERM sets a flag instead of ending the process at once."""
+    """Makes SIGTERM set a flag instead of ending the process at once, while in the block."""
 
     def __enter__(self):
         self.flag = threading.Event()

@@ -107,7 +107,7 @@ def finish_norm_moments(
 
 @contextlib.contextmanager
 def _following_the_last_batch(layers: list[BatchNorm]) -> Iterator[None]:
-    """While in the block, the moving moments become those of each batch, in evaluation."""
+    """Makes evaluation set the moving moments to those of each batch, while in the block."""
     # One process sees a whole batch: there is nothing to synchronize with.
     temporary = {"momentum": 0.0, "follows_batches": True, "synchronized": False}
     before = [{name: getattr(layer, name) for name in temporary} for layer in layers]

@@ -14,7 +14,7 @@ from drnet_tf.errors import Stopped, UserError
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """The devices of a run, and the place of this process among those that share it.
+    """Holds the devices of a run, and the place of this process among those that share it.
 
     Args:
         scope: to build the model and its `TrainingStep` in.
@@ -45,7 +45,7 @@ class Placement:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """For what the processes do in step; none leaves it before the others.
+        """Wraps what the processes do in step; none leaves it before the others.
 
         Raises:
             UserError: another process has ended, or cannot be reached.

@@ -1,17 +1,16 @@
 """The .npz writer: complete and equal to the data set, or not there at all."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import drnet_tf.data.write_npz as command
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.in_memory import load_npz, load_tfds
 from drnet_tf.data.write_npz import write_npz
-from tests.source_tree import ROOT
+from tests.training.commands import run_command
 
 
 def test_file_holds_what_the_data_set_does(digits: Dataset, tmp_path: Path) -> None:
@@ -61,27 +60,16 @@ def test_other_endings_are_refused(digits: Dataset, tmp_path: Path) -> None:
         write_npz(digits, str(tmp_path / "digits.zip"))
 
 
-@pytest.mark.slow
-def test_command_writes_the_file_or_exits_1_with_one_line(
-    digits_folder: Path, tmp_path: Path
+def test_command_writes_the_file_or_ends_with_one_line(
+    digits_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    def start(dataset: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "drnet_tf.data.write_npz", f"--dataset={dataset}"),
-                *(f"--data_dir={digits_folder}", f"--output={tmp_path / 'x.npz'}"),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def run(dataset: str) -> str | None:
+        folders = (f"--data_dir={digits_folder}", f"--output={tmp_path / 'x.npz'}")
+        return run_command(command, f"--dataset={dataset}", *folders)
 
-    right, wrong = start("digits"), start("no_such_set")
-    _, errors = wrong.communicate()
-    assert wrong.returncode == 1 and "Unknown data set 'no_such_set'" in errors
-    assert "Traceback" not in errors
-    output, errors = right.communicate()
-    assert right.returncode == 0, errors
-    assert "1197 train, 200 validation, 400 test images of digits" in output
+    line = run("no_such_set")
+    assert line is not None and "Unknown data set 'no_such_set'" in line and "\n" not in line
+    assert not (tmp_path / "x.npz").exists()
+    assert run("digits") is None
+    assert "1197 train, 200 validation, 400 test images of digits" in capsys.readouterr().out
     assert load_npz(str(tmp_path / "x.npz")).splits["test"][0].shape == (400, 8, 8, 3)

@@ -92,6 +92,7 @@ def test_tensorflow_datasets_reads_the_synthetic_imagenet(imagenet):
         assert read_label == label
 
 
+@pytest.mark.slow
 def test_imagenet_recipe_runs_from_training_to_a_verified_export(imagenet, tmp_path, capsys):
     folder, stored = imagenet
     workdir, export_dir = tmp_path / "run", tmp_path / "export"

@@ -31,7 +31,7 @@ _LEAST = {
 
 @dataclasses.dataclass(frozen=True)
 class DRNetConfig:
-    """Everything that defines a DRNet.
+    """Holds everything that defines a DRNet.
 
     Args:
         image_size: height and width of the input in pixels.
@@ -73,7 +73,7 @@ class DRNetConfig:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             _require(
-                isinstance(value, int | np.integer) and value >= least,
+                isinstance(value, int | np.integer) and bool(value >= least),
                 f"{name} must be a whole number of at least {least}, not {value!r}",
             )
         _require(
@@ -116,12 +116,12 @@ class DRNetConfig:
 
     @property
     def connections(self) -> int:
-        """Connections of one cell: two for each node."""
+        """Counts the connections of one cell: two for each node."""
         return self.nodes * INPUTS_PER_NODE
 
     @property
     def sources(self) -> tuple[int, ...]:
-        """For each connection of a cell, in order, the index of the cell that it reads."""
+        """Returns for each connection of a cell, in order, the index that it reads."""
         return tuple(source for pair in self.node_inputs for source in pair)
 
     @functools.cached_property
@@ -130,11 +130,11 @@ class DRNetConfig:
 
     @property
     def auxiliary_cell(self) -> int:
-        """The cell whose output feeds the auxiliary head (Sec. 4.1): the second reduction cell."""
+        """Returns the cell that feeds the auxiliary head (Sec. 4.1): the second reduction cell."""
         return 2 * self.cells // 3
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration in the types that JSON has."""
+        """Returns the configuration in the types that JSON has."""
         values = dataclasses.asdict(self)
         values["node_inputs"] = [list(pair) for pair in self.node_inputs]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -151,7 +151,7 @@ class DRNetConfig:
 
 
 def stem_shapes(config: DRNetConfig) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(channels, height) of the two feature maps that the first cell reads."""
+    """Returns (channels, height) of the two feature maps that the first cell reads."""
     if config.stem == "cifar":
         shape = (STEM_MULTIPLIER * config.channels, config.image_size)
         return shape, shape
@@ -160,12 +160,12 @@ def stem_shapes(config: DRNetConfig) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def output_channels(config: DRNetConfig) -> int:
-    """Channels of the last cell's output, which the classifier reads."""
+    """Returns the channels of the last cell's output, which the classifier reads."""
     return config.nodes * config.cell_geometry[-1].channels
 
 
 def draw_node_inputs(nodes: int, seed: int) -> tuple[tuple[int, int], ...]:
-    """Node i reads its predecessor and, at random, one of the cell's two inputs (Sec. 3.1)."""
+    """Draws what nodes read: the predecessor and one of the cell's inputs (Sec. 3.1)."""
     generator = np.random.default_rng(seed)
     later = tuple((node + 1, int(generator.integers(2))) for node in range(1, nodes))
     return ((1, 0), *later)

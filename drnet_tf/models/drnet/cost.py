@@ -18,7 +18,7 @@ from drnet_tf.models.drnet.architecture import DRNetConfig, output_channels
 
 
 def cost_table(config: DRNetConfig) -> CostTable:
-    """The costs of the network that a configuration describes, from its shapes alone."""
+    """Counts the network that a configuration describes, from its shapes alone."""
     shape = (config.cells, config.connections, len(config.branches))
     params, macs = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     fixed = stem.cost(config.stem, config.channels, config.image_size)

@@ -17,7 +17,7 @@ from drnet_tf.models.objective import RESOURCES
 
 
 class DRNetFamily:
-    """Dynamic Routing Networks (Cai et al., WACV 2021); units are cells, connections, branches."""
+    """Offers Dynamic Routing Networks (Cai et al.); units are cells, connections, branches."""
 
     name = "drnet"
     config = DRNetConfig

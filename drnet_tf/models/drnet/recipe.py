@@ -20,7 +20,7 @@ from drnet_tf.models.schedules import (
 
 @dataclasses.dataclass(frozen=True)
 class Recipe(Optimization):
-    """How a DRNet is trained. Defaults are the paper's for CIFAR-10.
+    """Says how a DRNet is trained. Defaults are the paper's for CIFAR-10.
 
     Args:
         stage1_epochs: epochs with the fixed temperature and without the resource term.

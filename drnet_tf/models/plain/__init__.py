@@ -1,1 +1,1 @@
-"""Networks without routing."""
+"""MobileNetV2, a network without routing: architecture, network, cost, objective and recipes."""

@@ -1,61 +1,96 @@
-"""MobileNetV2 1.0x for images of 32 x 32 (Sandler et al., CVPR 2018), the peer on the device.
-
-2.30M parameters; 91.2M multiply-accumulates in convolutions and the dense layer (the paper of DRNet
-counts 94.4M). Its weights are random: no latency depends on them. Against the version for ImageNet,
-three strides of 2 are 1, so that the last feature maps are 4 x 4, and blocks of stride 1 that
-change the number of channels have a 1x1 convolution as their shortcut.
-"""
+"""MobileNetV2 (Sandler et al., CVPR 2018): the same computation for every image."""
 
 from __future__ import annotations
 
 import keras
-from keras import layers
+import numpy as np
+from keras import ops
 
-IMAGE_SIZE = 32
-#: Expansion, channels, blocks, stride of the first block; Table 2 of the paper of MobileNetV2.
-STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 1),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-
-STEM_CHANNELS, LAST_CHANNELS = 32, 1280
+from drnet_tf.layers.batch_norm import BatchNorm
+from drnet_tf.layers.convolution import convolution, pointwise_conv
+from drnet_tf.layers.heads import Classifier
+from drnet_tf.layers.stem import IMAGE_CHANNELS
+from drnet_tf.models.family import Routing
+from drnet_tf.models.plain.architecture import KERNEL_SIZE, MobileNetV2Config
+from drnet_tf.models.plain.cost import cost_table
+from drnet_tf.models.plain.inverted_residual import InvertedResidual
 
 
-def mobilenet_v2(classes: int = 10) -> keras.Model:
-    """From one image, float32 [1, 32, 32, 3] in 0..255, to probabilities [1, classes]."""
-    image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), batch_size=1, name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
-    x = _relu6(_normalized(layers.Conv2D(STEM_CHANNELS, 3, padding="same", use_bias=False)(x)))
-    for expansion, channels, blocks, stride in STAGES:
-        for block in range(blocks):
-            x = _inverted_residual(x, expansion, channels, stride if block == 0 else 1)
-    x = _relu6(_pointwise(x, LAST_CHANNELS))
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, layers.Dense(classes, activation="softmax")(x))
+@keras.saving.register_keras_serializable(package="drnet_tf")
+class MobileNetV2(keras.Model):
+    """Classifies images without routing.
 
+    Args:
+        config: the architecture, a `MobileNetV2Config` or its dictionary.
+        seed: kept for the interface; nothing in the model is random.
 
-def _inverted_residual(x, expansion: int, channels: int, stride: int):
-    inputs = x.shape[-1]
-    y = _relu6(_pointwise(x, expansion * inputs))
-    y = layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False)(y)
-    y = _pointwise(_relu6(_normalized(y)), channels)
-    if stride > 1:
-        return y
-    return layers.Add()([y, x if inputs == channels else _pointwise(x, channels)])
+    Call arguments:
+        images: float [batch, image_size, image_size, 3], pixels in 0..255; the model normalizes.
+        threshold: without effect.
+        training: as everywhere in Keras.
 
+    Returns:
+        logits: float32 [batch, classes].
+        routing: a `Routing` with units (): `selected` is true, `scores` are 0, `macs` are those of
+            the network.
+    """
 
-def _pointwise(x, channels: int):
-    return _normalized(layers.Conv2D(channels, 1, use_bias=False)(x))
+    def __init__(self, config: MobileNetV2Config | dict, seed: int | None = None, **kwargs):
+        # Keras would cast images to the compute type before they are normalized, and round them.
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(config, MobileNetV2Config):
+            config = MobileNetV2Config.from_dict(config)
+        self.config: MobileNetV2Config = config
+        self.seed = seed
+        policy = self.dtype_policy
+        self.cost = cost_table(config)
+        self.stem = convolution(
+            config.stem_channels, KERNEL_SIZE, config.stem_stride, name="stem", dtype=policy
+        )
+        self.stem_norm = BatchNorm(name="stem_norm", dtype=policy)
+        self.blocks = [
+            InvertedResidual(block, name=f"block_{index}", dtype=policy)
+            for index, block in enumerate(config.blocks)
+        ]
+        self.last = pointwise_conv(config.last_channels, name="last", dtype=policy)
+        self.last_norm = BatchNorm(name="last_norm", dtype=policy)
+        self.classifier = Classifier(config.classes, name="classifier", dtype=policy)
 
+    @property
+    def controls(self):
+        """Returns what the schedule sets at every step: nothing."""
+        return {}
 
-def _normalized(x):
-    return layers.BatchNormalization(epsilon=1e-5)(x)
+    def build(self, input_shape=None):
+        config = self.config
+        image = (None, config.image_size, config.image_size, IMAGE_CHANNELS)
+        self.stem.build(image)
+        self.stem_norm.build(self.stem.compute_output_shape(image))
+        for block in self.blocks:
+            block.build()
+        size = config.blocks[-1].output_size
+        self.last.build((None, size, size, config.blocks[-1].outputs))
+        features = (None, size, size, config.last_channels)
+        self.last_norm.build(features)
+        self.classifier.build(features)
 
+    def call(self, images, threshold=None, training=False):
+        mean, deviation = (
+            np.asarray(v, "float32") for v in (self.config.mean, self.config.deviation)
+        )
+        x = ops.cast((ops.cast(images, "float32") - mean) / deviation, self.compute_dtype)
+        x = ops.relu6(self.stem_norm(self.stem(x), training=training))
+        for block in self.blocks:
+            x = block(x, training=training)
+        x = ops.relu6(self.last_norm(self.last(x), training=training))
+        batch = (ops.shape(images)[0],)
+        routing = Routing(
+            selected=ops.ones(batch, "bool"),
+            scores=ops.zeros(batch, "float32"),
+            macs=ops.full(batch, float(self.cost.fixed.macs), "float32"),
+            own={},
+        )
+        return self.classifier(x), routing
 
-def _relu6(x):
-    return layers.ReLU(6.0)(x)
+    def get_config(self):
+        return {**super().get_config(), "config": self.config.to_dict(), "seed": self.seed}

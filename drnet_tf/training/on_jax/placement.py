@@ -94,5 +94,5 @@ def _number(name: str) -> int | None:
 
 
 def _gather(number: int) -> list[int]:
-    """The numbers of all processes."""
+    """Collects the numbers of all processes."""
     return [int(n) for n in np.ravel(multihost_utils.process_allgather(np.int32(number)))]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.models.family import Objective, Optimization, RoutedModel, StepValues
+from drnet_tf.models.family import Objective, Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 
@@ -22,7 +22,7 @@ class TrainingStep:
     else whole on each.
 
     Args:
-        model: a built model, made under the distribution in scope.
+        model: a built `RoutedModel`, made under the distribution in scope.
         recipe: for the constants of SGD.
         objective: what is lowered, of the model's family.
         feed: how a batch becomes images and labels.
@@ -32,8 +32,8 @@ class TrainingStep:
             schedule sets.
     """
 
-    def __init__(self, model: RoutedModel, recipe: Optimization, objective: Objective, feed: Feed):
-        self.model: keras.Model = model
+    def __init__(self, model, recipe: Optimization, objective: Objective, feed: Feed):
+        self.model = model
         self.recipe = recipe
         self.objective = objective
         self.feed = feed
@@ -163,7 +163,7 @@ class TrainingStep:
 
 
 def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | None]:
-    """Over the devices of the Keras distribution in scope: by the first axis, and whole on each."""
+    """Returns how arrays span the devices in scope: by the first axis, and whole on each."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return None, None
@@ -176,14 +176,14 @@ def _shardings() -> tuple[jax.sharding.Sharding | None, jax.sharding.Sharding | 
 
 
 def _lay_out(array, sharding: jax.sharding.Sharding | None) -> jax.Array:
-    """The array of all processes from the share of this one, or from a whole that is the same."""
+    """Makes the array of all processes from the share of this one, or from an equal whole."""
     if sharding is None:
         return jnp.array(np.asarray(array))
     return jax.make_array_from_process_local_data(sharding, np.asarray(array))
 
 
 def _copy(array: jax.Array) -> jax.Array:
-    """A copy in memory of its own, which this process makes without the others."""
+    """Copies to memory of its own, in this process without the others."""
     parts = [jnp.array(shard.data) for shard in array.addressable_shards]
     return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
 

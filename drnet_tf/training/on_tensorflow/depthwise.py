@@ -14,7 +14,7 @@ FAST_COLUMNS = 3
 
 
 def depthwise_conv(x, kernel, stride: int):
-    """A depthwise convolution with "same" padding, as `drnet_tf.layers.separable_conv` wants it.
+    """Computes a depthwise convolution with "same" padding, for `SeparableConvs`.
 
     Args:
         x: float [batch, height, width, channels].

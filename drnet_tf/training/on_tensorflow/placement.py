@@ -107,7 +107,7 @@ def _tpu_strategy() -> tf.distribute.Strategy:
 
 
 def _gather(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """The numbers of all replicas."""
+    """Collects the numbers of all replicas."""
 
     def replica(number):
         context = tf.distribute.get_replica_context()

@@ -1,0 +1,51 @@
+"""How a network without routing is trained: one stage, one learning rate."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from drnet_tf.models.schedules import (
+    Optimization,
+    StepValues,
+    learning_rate_factor,
+    require_epochs,
+    total_steps,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(Optimization):
+    """Says how a network without routing is trained.
+
+    Args:
+        epochs: length of the run.
+        learning_rate: at its highest.
+
+    Raises:
+        UserError: a value makes no sense; the message says what would.
+    """
+
+    epochs: float = 200
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    clip_norm: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_epochs(self.epochs)
+        self.require(0 < self.learning_rate < math.inf, "learning_rate", "more than 0")
+
+    def of_epochs(self, epochs: float) -> Recipe:
+        """Returns the same recipe in so many epochs.
+
+        Raises:
+            UserError: the number makes no sense.
+        """
+        return dataclasses.replace(self, epochs=epochs)
+
+
+def step_values(recipe: Recipe, step: int, steps_per_epoch: int) -> StepValues:
+    """Computes the values for step `step`, counted from 0; there are no scalars."""
+    total = total_steps(recipe, steps_per_epoch)
+    return StepValues(recipe.learning_rate * learning_rate_factor(recipe, step, total, total))
