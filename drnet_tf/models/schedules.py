@@ -41,10 +41,11 @@ class Optimization:
         warmup: fraction of each stage over which the learning rate rises from 0.
         momentum: momentum of SGD.
         nesterov: whether SGD uses Nesterov's momentum.
-        weight_decay: what each weight is multiplied by and then added to its gradient after
-        clipping. clip_norm: global norm that the gradient is clipped to; 0 clips nothing.
-        label_smoothing: share of the target that goes to all classes alike. weight_average: time
-        constant of the average of the weights that the finished model has, as
+        weight_decay: what each weight is multiplied by and then added to its gradient, after
+            clipping.
+        clip_norm: global norm that the gradient is clipped to; 0 clips nothing.
+        label_smoothing: share of the target that goes to all classes alike.
+        weight_average: time constant of the average of the weights that the finished model has, as
             a share of the run; 0 for the last weights.
         norm_moments_threshold: T at which the moving moments of batch normalization are computed
             again after the last step; none leaves them. The model is then best at this T.

@@ -134,6 +134,8 @@ def _of_one_dict(values: dict[str, Any], family: Family) -> dict[str, Any]:
     for part, description in parts.items():
         names = [field.name for field in dataclasses.fields(description)]
         values[part] = {name: flat.pop(name) for name in names if name in flat}
+    if flat.get("latencies"):
+        flat["latencies"] = {"family": family.name, **flat["latencies"]}
     return values | flat
 
 

@@ -241,7 +241,7 @@ def test_a_workdir_without_a_run_gives_one_line_and_no_traceback(tmp_path):
     ("argument", "says"),
     [
         ("--seed=-1", "seed must be between"),
-        ("--dtype=float8", "dtype must be one of"),
+        ("--dtype=float8", "dtype=float8: value should be one of <float32|mixed_bfloat16>"),
         ("--checkpoint_minutes=nan", "checkpoint_minutes must be"),
         ("--validate_epochs=-1", "validate_epochs must be"),
         ("--recipe=slow", "recipe"),
