@@ -1,4 +1,4 @@
-"""What it brings to dispatch a batch to branches: gather the images that select one, run, scatter.
+"""Times dispatching a batch to branches: gather the images that select one, run, scatter.
 
     python -m benchmarks.batched_dispatch --workdir=RUN --thresholds=0,0.5,0.8 --batch_sizes=1,8,64
 
@@ -10,7 +10,6 @@ shows.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,16 +23,27 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.flags import parse_thresholds
+from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.flags import (
+    check_json,
+    define_json_flag,
+    define_run_flags,
+    define_thresholds_flag,
+    facts_of_run,
+    read_thresholds,
+    require_flags,
+    write_json,
+)
 from drnet_tf.layers.branches import find_branch, is_parameter_free
 from drnet_tf.machine import machine_facts
-from drnet_tf.progress import ProgressBar
+from drnet_tf.models.drnet.network import DRNet
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained, load_trained
-from drnet_tf.writing import check_writable, write_text
-from export.flags import open_run_images, require_tensorflow
+from export.flags import require_tensorflow
+from export.graphs import layers as folded_layers
 from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.forward import Nodes, forward
-from export.graphs.layers import separable_conv
+from export.graphs.drnet.forward import DRNetGraph
+from export.graphs.drnet.nodes import Nodes
 from export.graphs.plan import DENSE
 
 UNTIMED = 2
@@ -62,7 +72,7 @@ class DispatchedNodes(Nodes):
         return not is_parameter_free(self.branches[pair[1]])
 
     def _dispatched(self, total, connection: int, branch: int, weight) -> tf.Tensor:
-        source = self.source(connection)
+        source = self.config.sources[connection]
         state, stride = self.states[source], self.cell.geometry.stride(source)
         rectified = self.share(("relu", source), lambda: tf.nn.relu(state))
         images = tf.where(weight[:, 0, 0, 0] > 0)
@@ -71,7 +81,7 @@ class DispatchedNodes(Nodes):
         def add():
             chosen = tf.gather(rectified, images[:, 0])
             if self.computes:
-                result = separable_conv(chosen, weights, stride)
+                result = folded_layers.separable_conv(chosen, weights, stride)
             else:
                 result = chosen[:, ::stride, ::stride]
             result *= tf.gather(weight, images[:, 0])
@@ -87,32 +97,48 @@ class MovedNodes(DispatchedNodes):
     computes = False
 
 
-GRAPHS = {"dense": None, "dispatched": DispatchedNodes, "moving": MovedNodes}
+class DispatchedGraph(DRNetGraph):
+    """A network with these nodes."""
+
+    def nodes(self, plan, index, states, selected, weights) -> tf.Tensor:
+        return DispatchedNodes(self, plan, index, states, selected, weights).output()
+
+
+class MovedGraph(DRNetGraph):
+    """A network with these."""
+
+    def nodes(self, plan, index, states, selected, weights) -> tf.Tensor:
+        return MovedNodes(self, plan, index, states, selected, weights).output()
+
+
+GRAPHS = {"dense": DRNetGraph, "dispatched": DispatchedGraph, "moving": MovedGraph}
 
 
 def graphs(trained: Trained) -> dict[str, Callable]:
-    """Compiled functions from images and a threshold to the outputs of `forward`."""
+    """Compiles functions from images and a threshold to the outputs of a graph."""
     network = read_weights(trained.model)
     size = network.config.image_size
     signature = [tf.TensorSpec([None, size, size, 3]), tf.TensorSpec([1])]
 
-    def compiled(make_nodes):
+    def compiled(kind: type[DRNetGraph]) -> Callable:
+        graph = kind(**vars(network))
+
         @tf.function(autograph=False, input_signature=signature)
         def classify(images, threshold):
-            return forward(network, DENSE, images, threshold, make_nodes)
+            return graph.forward(images, threshold, DENSE)
 
         return classify
 
-    return {name: compiled(make_nodes) for name, make_nodes in GRAPHS.items()}
+    return {name: compiled(kind) for name, kind in GRAPHS.items()}
 
 
 def compare(
     trained: Trained,
     images: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | None],
     batch_sizes: Sequence[int],
     rounds: int,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Times the graphs.
 
@@ -147,7 +173,7 @@ def compare(
             medians = {name: 1e3 * float(np.median(times)) for name, times in seconds.items()}
             rows.append(
                 {
-                    "threshold": float(threshold),
+                    "threshold": threshold,
                     "batch_size": batch_size,
                     "share": float(selected.numpy()[..., parametric].mean()),
                     "milliseconds": medians,
@@ -158,8 +184,8 @@ def compare(
 
 
 def table(rows: Sequence[dict[str, Any]]) -> rich.table.Table:
-    """A line for each row of `compare`."""
-    shown = rich.table.Table(title="ms a batch, TensorFlow, all cores", title_justify="left")
+    """Makes a table with a line for each row of `compare`."""
+    shown = rich.table.Table(title="ms per batch, TensorFlow, all cores", title_justify="left")
     for name in ("T", "batch", "convolutions run", *GRAPHS, "dense / dispatched"):
         shown.add_column(name, justify="right")
     for row in rows:
@@ -174,34 +200,31 @@ def table(rows: Sequence[dict[str, Any]]) -> rich.table.Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
-    flags.DEFINE_list("thresholds", "0,0.5,0.8", "Values of T.")
+    """Defines the flags of this command."""
+    define_run_flags()
+    define_thresholds_flag()
     flags.DEFINE_list("batch_sizes", "1,8,64", "Images in a batch.")
     flags.DEFINE_integer("rounds", 20, "How often each graph runs.", lower_bound=1)
-    flags.DEFINE_string("json", None, "Write the results to this file too.")
+    define_json_flag()
 
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir:
-        raise UserError("--workdir is needed, a training run")
-    thresholds = parse_thresholds(values.thresholds)
+    require_flags(workdir="a training run")
     if not all(size.isdecimal() and int(size) for size in values.batch_sizes):
         raise UserError("--batch_sizes must be whole numbers of at least 1, with commas between")
     sizes = [int(size) for size in values.batch_sizes]
-    if values.json:
-        check_writable(values.json)
+    check_json()
     require_tensorflow()
     trained = load_trained(values.workdir)
+    if not isinstance(trained.model, DRNet):
+        raise UserError(f"{trained.run.model} has no branches to dispatch to: it is no DRNet")
+    thresholds = read_thresholds(trained.run.family, default=(0.0, 0.5, 0.8))
     images = first_images(open_run_images(trained.run, values.data_dir), "test", max(sizes))
     with ProgressBar("dispatch") as bar:
         rows = compare(trained, images, thresholds, sizes, values.rounds, bar.update)
     rich.console.Console().print(table(rows))
-    if values.json:
-        report = {"machine": machine_facts(), "rows": rows}
-        write_text(values.json, json.dumps(report, indent=2) + "\n")
+    write_json(facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "rows": rows})
 
 
 if __name__ == "__main__":

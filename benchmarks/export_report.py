@@ -1,4 +1,4 @@
-"""All figures of an export in one document, measured in one go.
+"""Writes all figures of an export to one document, measured in one run.
 
     python -m benchmarks.export_report --workdir=RUN --export_dir=EXPORT --output=docs/NAME.md
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 from rich.table import Table
@@ -22,8 +22,8 @@ from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import EvaluationImages, first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import threshold_table
-from drnet_tf.evaluation.trained import evaluate_trained
-from drnet_tf.flags import parse_thresholds
+from drnet_tf.evaluation.trained import evaluate_trained, open_run_images
+from drnet_tf.flags import define_thresholds_flag, read_thresholds, require_flags
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.workdir import Trained
@@ -33,10 +33,10 @@ from export import compare, instructions
 from export.benchmark import __main__ as benchmark
 from export.benchmark import footprint
 from export.convert import fixed_file as static_file
-from export.flags import define_export_flags, load_exported, open_run_images
+from export.flags import define_export_flags, open_export
 from export.folder import names
-from export.folder.export import default_threshold, read_description
-from export.graphs.drnet.folding import read_weights
+from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
 from export.tflite.converter import to_tflite
 
@@ -45,7 +45,7 @@ _PLACES = {"workdir": "RUN", "export_dir": "EXPORT", "data_dir": "DIR"}
 
 
 def markdown(table: Table) -> str:
-    """A table for the terminal in Markdown, under its title."""
+    """Writes a table for the terminal in Markdown, under its title."""
     headers = [str(column.header).replace("\n", " ") for column in table.columns]
     rules = ["---:" if column.justify == "right" else "---" for column in table.columns]
     rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
@@ -55,45 +55,44 @@ def markdown(table: Table) -> str:
 
 def sections(
     trained: Trained,
-    export_dir: str,
+    export: Export,
     data_dir: str | None,
-    thresholds: list[float],
+    thresholds: Sequence[float | None],
     images: int,
     seconds: float,
     bar: ProgressBar,
 ) -> Iterator[tuple[str, str]]:
-    """The heading and the text of each part, as they are measured.
+    """Gives the heading and the text of each part, as they are measured.
 
     Args:
         thresholds: values of T.
         images: how many test images to time, the first ones.
         seconds: how long to time each part.
     """
-    config, default = trained.model.config, default_threshold(export_dir)
+    config, default, knob = trained.model.config, export.default_threshold, export.knob
     dataset: EvaluationImages = open_run_images(trained.run, data_dir)
     pixels = first_images(dataset, "test", images)
-    dense = to_tflite(read_weights(trained.model), DENSE)
+    dense = None if knob is None else to_tflite(graph_of(trained.model), DENSE)
     results = evaluate_trained(trained, thresholds, data_dir)
     title = f"{results[0].images} test images"
     table = threshold_table(results, trained.model.cost.total.macs, title)
     yield "Accuracy and cost by threshold", markdown(table)
     if config.image_size == inference.IMAGE_SIZE:
-        rows = inference.compare(trained, export_dir, pixels, thresholds, seconds, bar.update)
+        rows = inference.compare(trained, export, pixels, thresholds, seconds, bar.update)
         yield "Beside MobileNetV2", markdown(inference.table(rows, len(pixels)))
-    timed = benchmark.benchmark(
-        trained, export_dir, pixels, thresholds, seconds, 8, bar.update, dense
-    )
-    text = (
-        "`dense` runs all branches without an IF; `static` are graphs of what single images "
-        "select, the lower bound."
-    )
-    table = benchmark.result_table(timed)
-    yield "Beside the dense graph and the lower bound", f"{text}\n\n{markdown(table)}"
-    prints = footprint.measure_footprints(export_dir, dense, pixels, bar.update)
+    timed = benchmark.benchmark(trained, export, pixels, thresholds, seconds, 8, bar.update, dense)
+    heading, text = "Latency", markdown(benchmark.result_table(timed))
+    if knob is not None:
+        heading = "Beside the dense graph and the lower bound"
+        text = (
+            "`dense` runs all branches without an IF; `static` are graphs of what single images "
+            f"select, the lower bound.\n\n{text}"
+        )
+    yield heading, text
+    prints = footprint.measure_footprints(export, dense, pixels, bar.update)
     yield "Loading and memory", markdown(footprint.footprint_table(prints))
     compared, count = compare.compare_files(
-        trained,
-        export_dir,
+        export,
         dataset.batches("test", compare.BATCH),
         pixels,
         default,
@@ -103,12 +102,14 @@ def sections(
         dataset.count("test"),
     )
     text = markdown(compare.result_table(compared, default, count))
-    if facts := read_description(export_dir).get("static"):
+    if facts := export.description.get("static"):
         text += f"\n\n`{names.STATIC_FILE}`, without an IF: {static_file.summary(facts)}."
     yield "Smaller files, and a static one", text
+    if knob is None:
+        return
     try:
         counted = instructions.count_instructions(
-            trained, export_dir, pixels[:8], thresholds, bar.update
+            trained, export, pixels[:8], thresholds, bar.update
         )
         text = f"{markdown(instructions.report_table(counted))}\n\n{counted.kernels}"
     except UserError as error:
@@ -116,7 +117,7 @@ def sections(
     yield "Instructions", text
     try:
         profiles = kernel_profile.profile_export(
-            trained, export_dir, pixels, [default, 1.0], seconds / 4, bar.update
+            trained, export, pixels, [default, knob["everything"]], seconds / 4, bar.update
         )
         text = markdown(kernel_profile.table(profiles))
     except UserError as error:
@@ -125,21 +126,20 @@ def sections(
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     define_export_flags()
+    define_thresholds_flag()
     flags.DEFINE_string("output", None, "Markdown file to write.")
-    flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
     flags.DEFINE_integer("images", 64, "How many test images to time.", lower_bound=1)
     flags.DEFINE_float("seconds", 20.0, "How long to time each part.", lower_bound=0.0)
 
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir or not values.output:
-        raise UserError("needed are --workdir, --export_dir and --output, a file to write")
-    thresholds = parse_thresholds(values.thresholds)
+    require_flags(workdir="a training run", export_dir="its export", output="a file to write")
     check_writable(values.output)
-    trained = load_exported()
+    trained, export = open_export()
+    thresholds = read_thresholds(trained.run.family)
     given = [f"--{name}={place}" for name, place in _PLACES.items() if values[name].value]
     others = [a for a in sys.argv[1:] if a.lstrip("-").split("=")[0] not in _PLACES]
     machine = ", ".join(f"{name} {value}" for name, value in machine_facts().items())
@@ -154,7 +154,7 @@ def main() -> None:
     with ProgressBar("report") as bar:
         for heading, text in sections(
             trained,
-            values.export_dir,
+            export,
             values.data_dir,
             thresholds,
             values.images,

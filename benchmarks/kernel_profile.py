@@ -1,4 +1,4 @@
-"""Where the time of a .tflite goes, by the kernels that run: LiteRT under Linux's perf.
+"""Finds where the time of a .tflite goes, by the kernels that run: LiteRT under Linux's perf.
 
     python -m benchmarks.kernel_profile --workdir=RUN --export_dir=EXPORT
 
@@ -9,8 +9,6 @@ IF above all. Needs `perf` (Debian: linux-perf).
 
 from __future__ import annotations
 
-import json
-import os
 import pathlib
 import re
 import shutil
@@ -18,27 +16,35 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import rich.console
 import rich.table
 from absl import flags
 
-from benchmarks.inference import converted_mobilenet_v2
+from benchmarks.inference import IMAGE_SIZE, PEER_MODEL
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.flags import parse_thresholds
+from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.flags import (
+    check_json,
+    define_json_flag,
+    define_thresholds_flag,
+    facts_of_run,
+    read_thresholds,
+    write_json,
+)
 from drnet_tf.machine import machine_facts
-from drnet_tf.models.plain.mobilenet_v2 import IMAGE_SIZE
-from drnet_tf.progress import ProgressBar
+from drnet_tf.models.registry import build_model
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from drnet_tf.writing import check_writable, write_text
-from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
-from export.folder import names
-from export.graphs.drnet.folding import read_weights
+from export.flags import define_export_flags, open_export
+from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
+from export.tflite.child_process import child_environment
 from export.tflite.converter import to_tflite
 
 #: What kernels are for, by the first pattern that their name has.
@@ -61,30 +67,26 @@ AROUND = "around kernels: LiteRT, IF"
 _CHILD = """
 import itertools, sys
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
-interpreter.allocate_tensors()
-inputs = interpreter.get_signature_runner().get_input_details()
-if "threshold" in inputs:
-    threshold = np.array([float(sys.argv[2])], np.float32)
-    interpreter.set_tensor(inputs["threshold"]["index"], threshold)
+from export.tflite.runner import TFLiteRunner
+runner = TFLiteRunner(sys.argv[1])
+runner.set_threshold(float(sys.argv[2]))
 for count, image in enumerate(itertools.cycle(np.load(sys.argv[3]))):
-    interpreter.set_tensor(inputs["image"]["index"], image[None])
-    interpreter.invoke()
+    runner.set_image(image)
+    runner.invoke()
     if count == 50:
         print("ready", flush=True)
 """
 
 
 def profile(
-    model: pathlib.Path, images: np.ndarray, threshold: float, seconds: float
+    model: pathlib.Path, images: np.ndarray, threshold: float | None, seconds: float
 ) -> dict[str, float]:
-    """The share of time of each kind of kernel, the largest first.
+    """Finds the share of time of each kind of kernel, the largest first.
 
     Args:
         model: a .tflite of this package.
         images: float32 [images, image_size, image_size, 3] in 0..255, to classify in turn.
-        threshold: T.
+        threshold: T; None for a model without routing, or with all units.
         seconds: how long to look.
 
     Raises:
@@ -95,9 +97,9 @@ def profile(
     with tempfile.TemporaryDirectory() as folder:
         data, pixels = (str(pathlib.Path(folder, name)) for name in ("perf.data", "images.npy"))
         np.save(pixels, images)
-        arguments = [sys.executable, "-c", _CHILD, str(model), str(threshold), pixels]
+        arguments = [sys.executable, "-c", _CHILD, str(model), str(threshold or 0), pixels]
         # One thread for NumPy too: its idle ones would be counted.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        environment = child_environment() | {"OPENBLAS_NUM_THREADS": "1"}
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as child:
             try:
                 if child.stdout is None or not child.stdout.readline():
@@ -111,31 +113,33 @@ def profile(
 
 def profile_export(
     trained: Trained,
-    export_dir: str,
+    export: Export,
     images: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | None],
     seconds: float,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> dict[str, dict[str, float]]:
-    """Profiles of the graph without IF, of the export at each threshold, and of MobileNetV2.
+    """Profiles the graph without IF, the export at each threshold, and MobileNetV2.
 
     Args:
+        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
+        thresholds: values of T; (None,) for a model without routing.
         seconds: how long to look at each.
         progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: perf is missing or must not look.
     """
-    routed = pathlib.Path(export_dir, names.TFLITE_FILE)
     profiles = {}
     with tempfile.TemporaryDirectory() as folder:
         peer, dense = pathlib.Path(folder, "peer.tflite"), pathlib.Path(folder, "dense.tflite")
-        dense.write_bytes(to_tflite(read_weights(trained.model), DENSE))
-        models = [("no IF", dense, 1.0)] + [(f"T = {t:g}", routed, t) for t in thresholds]
+        dense.write_bytes(to_tflite(graph_of(trained.model), DENSE))
+        models: list[tuple[str, pathlib.Path, float | None]] = [("no IF", dense, None)]
+        models += [(f"T = {t:g}", export.tflite, t) for t in thresholds if t is not None]
         if images.shape[1] == IMAGE_SIZE:
-            peer.write_bytes(converted_mobilenet_v2())
-            models.append(("MobileNetV2", peer, 1.0))
+            peer.write_bytes(to_tflite(graph_of(build_model(PEER_MODEL)), DENSE))
+            models.append(("MobileNetV2", peer, None))
         for done, (name, model, threshold) in enumerate(models):
             progress(done, len(models), name)
             profiles[name] = profile(model, images, threshold, seconds)
@@ -151,7 +155,7 @@ def _perf(*arguments: str) -> str:
 
 
 def shares(symbols: Iterable[str]) -> dict[str, float]:
-    """The share of samples of each kind, from the names of functions, one for each sample."""
+    """Counts the share of samples of each kind, from the name of the function of each sample."""
     counts: Counter[str] = Counter()
     for symbol in filter(None, map(str.strip, symbols)):
         counts[next((kind for kind, part in KINDS if re.search(part, symbol)), AROUND)] += 1
@@ -159,7 +163,7 @@ def shares(symbols: Iterable[str]) -> dict[str, float]:
 
 
 def table(profiles: dict[str, dict[str, float]]) -> rich.table.Table:
-    """A line for each kind of kernel, a column for each model."""
+    """Makes a table with a line for each kind of kernel, a column for each model."""
     shown = rich.table.Table(title="% of the time of an image", title_justify="left")
     shown.add_column("")
     for name in profiles:
@@ -171,30 +175,28 @@ def table(profiles: dict[str, dict[str, float]]) -> rich.table.Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     define_export_flags()
-    flags.DEFINE_list("thresholds", "0,0.8,1", "Values of T.")
+    define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)
     flags.DEFINE_float("seconds", 8.0, "How long to look at each.", lower_bound=0.1)
-    flags.DEFINE_string("json", None, "Write the results to this file too.")
+    define_json_flag()
 
 
 def main() -> None:
     values = flags.FLAGS
-    check_export_flags()
-    thresholds = parse_thresholds(values.thresholds)
-    if values.json:
-        check_writable(values.json)
-    trained = load_exported()
+    check_json()
+    trained, export = open_export()
+    knob = trained.run.family.knob
+    few = None if knob is None else (knob.least, knob.default, knob.everything)
+    thresholds = read_thresholds(trained.run.family, default=few)
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("profiles") as bar:
-        profiles = profile_export(
-            trained, values.export_dir, images, thresholds, values.seconds, bar.update
-        )
+        profiles = profile_export(trained, export, images, thresholds, values.seconds, bar.update)
     rich.console.Console().print(table(profiles))
-    if values.json:
-        report = {"machine": machine_facts(), "profiles": profiles}
-        write_text(values.json, json.dumps(report, indent=2) + "\n")
+    write_json(
+        facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "profiles": profiles}
+    )
 
 
 if __name__ == "__main__":

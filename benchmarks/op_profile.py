@@ -1,4 +1,4 @@
-"""Where the time of our training step goes, by the profiler of TensorFlow.
+"""Finds where the time of our training step goes, by the profiler of TensorFlow.
 
 On one thread, so that the time from an operation's begin to its end is what it took of the CPU.
 """
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import rich.table
+
+from drnet_tf.progress import Progress, silent
 
 SHOWN = 25
 BUSY = 0.95  # CPU time to the time of operations, below which others took part of it
@@ -32,7 +34,7 @@ class Event:
 def profile(
     settings: dict[str, Any],
     steps: int,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Profiles some training steps in this process, which must not have used TensorFlow yet.
 
@@ -42,7 +44,7 @@ def profile(
         progress: called with the steps done, their number, and what is being done.
 
     Returns:
-        `operations`: for each kind `seconds` and `calls` a step, the slowest first;
+        `operations`: for each kind `seconds` and `calls` per step, the slowest first;
         `seconds` of a step, all operations together; `cpu_seconds` that a step took of the
         process, which is less where other processes held the operations up; `graph_nodes` of the
         traced function with all functions that it calls; `tensorflow`, its version.
@@ -98,7 +100,7 @@ def record(run: Callable[[], None]) -> bytes:
 
 
 def read_events(content: bytes) -> list[Event]:
-    """The operations in a serialized XSpace."""
+    """Reads the operations in a serialized XSpace."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space = xplane_pb2.XSpace()
@@ -117,7 +119,7 @@ def read_events(content: bytes) -> list[Event]:
 
 
 def own_times(events: Iterable[Event]) -> dict[str, tuple[int, int]]:
-    """By kind, picoseconds without those of operations that ran inside, and the number of runs."""
+    """Sums picoseconds without those of operations that ran inside, and counts runs, by kind."""
     times: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
     around: list[Event] = []
     for event in sorted(events, key=lambda e: (e.line, e.begin, -e.length)):
@@ -135,7 +137,7 @@ def own_times(events: Iterable[Event]) -> dict[str, tuple[int, int]]:
 
 
 def profile_table(report: dict[str, Any]) -> rich.table.Table:
-    """The slowest kinds of operations, and the rest together."""
+    """Makes a table of the slowest kinds of operations, and the rest together."""
     caption = None
     if report["cpu_seconds"] < BUSY * report["seconds"]:
         caption = "other processes held operations up: their seconds are too many"

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,21 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.flags import (
+    check_json,
+    define_json_flag,
+    define_threshold_flag,
+    facts_of_run,
+    read_threshold,
+    write_json,
+)
 from drnet_tf.machine import machine_facts
-from drnet_tf.progress import ProgressBar
-from drnet_tf.runs.workdir import Trained
-from drnet_tf.writing import check_writable, write_text
-from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
+from drnet_tf.progress import Progress, ProgressBar, silent
+from export.flags import define_export_flags, open_export
 from export.folder import names
-from export.folder.export import check_files, check_source, tflite_files
-from export.tflite.runner import TFLiteRunner
+from export.folder.export import Export
+from export.tflite.runner import Outputs, TFLiteRunner
 from export.tflite.timing import BLOCK, Block, take_turns
 
 BATCH = 16
@@ -48,20 +54,21 @@ class QuantizedResult:
         quantization: "float32", or one of those of export/quantize/__main__.py.
         accuracy: share of the images that are classified correctly.
         same_class: share of the images with the class that float32 gives.
-        same_selection: share of the images with the branches that float32 selects.
-        same_decisions: share of the decisions, one for each image, cell, connection and branch.
-        macs: mean multiply-accumulates of an image's branches and the fixed part.
+        same_selection: share of the images with the units that float32 selects; None, as is the
+            next, for a model without routing.
+        same_decisions: share of the decisions, one for each image and unit.
+        macs: mean multiply-accumulates of an image's units and the fixed part.
         size: of the file in bytes.
         size_ratio: to float32.
-        median_ms: over the timed images, with the branches that this file selects.
+        median_ms: over the timed images, with the units that this file selects.
         latency_ratio: to float32.
     """
 
     quantization: str
     accuracy: float
     same_class: float
-    same_selection: float
-    same_decisions: float
+    same_selection: float | None
+    same_decisions: float | None
     macs: float
     size: int
     size_ratio: float
@@ -73,32 +80,35 @@ class QuantizedResult:
 
 
 class _Agreement:
-    """What is counted of one file over all images."""
+    """Counts what one file says over all images."""
 
     def __init__(self) -> None:
-        self.images = self.correct = self.classes = self.selections = 0
-        self.decisions = self.macs = 0.0
+        self.images = self.correct = self.classes = 0
+        #: Of a model with routing only.
+        self.selections = self.decisions = self.macs = 0.0
+        self.routed = False
 
-    def add(self, outputs, reference, labels: np.ndarray) -> None:
+    def add(self, outputs: Outputs, reference: Outputs, labels: np.ndarray) -> None:
         classes = outputs.logits.argmax(axis=1)
-        same = outputs.selected == reference.selected
         self.images += len(labels)
         self.correct += int((classes == labels).sum())
         self.classes += int((classes == reference.logits.argmax(axis=1)).sum())
-        self.selections += int(same.all(axis=(1, 2, 3)).sum())
-        self.decisions += float(same.mean(axis=(1, 2, 3)).sum())
-        self.macs += float(outputs.flops.sum(dtype=np.float64))
+        if outputs.selected is not None:
+            self.routed = True
+            same = (outputs.selected == reference.selected).reshape(len(labels), -1)
+            self.selections += float(same.all(axis=1).sum())
+            self.decisions += float(same.mean(axis=1).sum())
+            self.macs += float(outputs.flops.sum(dtype=np.float64))
 
 
 def compare_files(
-    trained: Trained,
-    export_dir: Path | str,
+    export: Export,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     timed_images: np.ndarray,
-    threshold: float,
+    threshold: float | None,
     seconds: float = 10.0,
     threads: int = 1,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
     image_count: int = 0,
 ) -> tuple[list[QuantizedResult], int]:
     """Compares all .tflite files of an export.
@@ -107,7 +117,7 @@ def compare_files(
         batches: pairs of images, float32 [batch, image_size, image_size, 3] in 0..255, and labels,
             [batch].
         timed_images: what latencies are measured with, of the same shape.
-        threshold: T.
+        threshold: T; None for a model without routing.
         seconds: how long to time.
         threads: how many images to classify at the same time, for all but latencies.
         progress: called with the steps done, their number, and what is being done.
@@ -117,26 +127,25 @@ def compare_files(
         A result for each file, float32 first, and the number of images that were classified.
 
     Raises:
-        UserError: the files are not those of an export of this model.
+        UserError: there are no images.
     """
-    check_files(export_dir)
-    check_source(export_dir, trained)
-    files = tflite_files(export_dir)
+    files = export.files
     milliseconds = _time(files, timed_images, threshold, seconds, progress)
     counted = _count(files, batches, threshold, threads, progress, image_count)
     float32 = names.FLOAT32
     results = []
     for kind, path in files.items():
         agreement = counted[kind]
-        size = path.stat().st_size
+        size, images = path.stat().st_size, agreement.images
+        routed = agreement.routed
         results.append(
             QuantizedResult(
                 quantization=kind,
-                accuracy=agreement.correct / agreement.images,
-                same_class=agreement.classes / agreement.images,
-                same_selection=agreement.selections / agreement.images,
-                same_decisions=agreement.decisions / agreement.images,
-                macs=agreement.macs / agreement.images,
+                accuracy=agreement.correct / images,
+                same_class=agreement.classes / images,
+                same_selection=agreement.selections / images if routed else None,
+                same_decisions=agreement.decisions / images if routed else None,
+                macs=agreement.macs / images if routed else export.description["macs"]["fixed"],
                 size=size,
                 size_ratio=size / files[float32].stat().st_size,
                 median_ms=milliseconds[kind],
@@ -147,7 +156,7 @@ def compare_files(
 
 
 def _time(files: dict[str, Path], images, threshold, seconds, progress) -> dict[str, float]:
-    """Median milliseconds an image."""
+    """Measures median milliseconds per image."""
     blocks = {kind: Block.of(TFLiteRunner(path), threshold, images) for kind, path in files.items()}
     take_turns(list(blocks.values()), seconds, progress)
     return {kind: float(np.median(block.milliseconds)) for kind, block in blocks.items()}
@@ -193,11 +202,12 @@ def _groups(batches: Iterable, size: int) -> Iterable[list]:
 
 
 def result_table(
-    results: Sequence[QuantizedResult], threshold: float, images: int
+    results: Sequence[QuantizedResult], threshold: float | None, images: int
 ) -> rich.table.Table:
-    """The results with a line for each file."""
+    """Makes a table with a line for each file."""
+    at = "" if threshold is None else f"T={threshold:g}, "
     table = rich.table.Table(
-        title=f"T={threshold:g}, {images} test images; same: as float32 (f32); ms: one thread",
+        title=f"{at}{images} test images; same: as float32 (f32); ms: one thread",
         title_justify="left",
     )
     table.add_column("file", no_wrap=True)
@@ -210,8 +220,8 @@ def result_table(
         table.add_row(
             result.quantization,
             f"{100 * result.accuracy:.2f}",
-            f"{result.same_selection:.3f}",
-            f"{result.same_decisions:.4f}",
+            "" if result.same_selection is None else f"{result.same_selection:.3f}",
+            "" if result.same_decisions is None else f"{result.same_decisions:.4f}",
             f"{result.size / 1e6:.2f}",
             f"{result.size_ratio:.2f}",
             f"{result.median_ms:.3f}",
@@ -221,9 +231,9 @@ def result_table(
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     define_export_flags()
-    flags.DEFINE_float("threshold", 0.8, "T; 1 runs all branches.")
+    define_threshold_flag("T of the images")
     flags.DEFINE_integer(
         "timed_images", 64, "How many test images to time, the first ones.", lower_bound=1
     )
@@ -234,38 +244,34 @@ def define_flags() -> None:
         "How many images to classify at the same time.",
         lower_bound=1,
     )
-    flags.DEFINE_string("json", None, "Write the results to this file too.")
+    define_json_flag()
 
 
 def main() -> None:
     values = flags.FLAGS
-    check_export_flags()
-    if not math.isfinite(values.threshold) or not math.isfinite(values.seconds):
-        raise UserError("--threshold and --seconds must be numbers")
-    if values.json:
-        check_writable(values.json)
-    trained = load_exported()
+    if not math.isfinite(values.seconds):
+        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
+    check_json()
+    trained, export = open_export()
+    threshold = read_threshold(trained.run.family)
     dataset = open_run_images(trained.run, values.data_dir)
     timed = first_images(dataset, "test", values.timed_images)
     with ProgressBar("comparing") as bar:
         results, images = compare_files(
-            trained,
-            values.export_dir,
+            export,
             dataset.batches("test", BATCH),
             timed,
-            values.threshold,
+            threshold,
             values.seconds,
             values.threads,
             bar.update,
             dataset.count("test"),
         )
-    rich.console.Console().print(result_table(results, values.threshold, images))
-    if values.json:
-        report = {
-            "model": trained.run.model,
-            "dataset": trained.run.dataset,
-            "step": trained.step,
-            "threshold": values.threshold,
+    rich.console.Console().print(result_table(results, threshold, images))
+    write_json(
+        facts_of_run(trained.run, trained.step)
+        | {
+            "threshold": threshold,
             "images": images,
             "timed_images": len(timed),
             "timed_threads": 1,
@@ -273,7 +279,7 @@ def main() -> None:
             "machine": machine_facts(),
             "results": [result.to_dict() for result in results],
         }
-        write_text(values.json, json.dumps(report, indent=2) + "\n")
+    )
 
 
 if __name__ == "__main__":

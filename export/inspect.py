@@ -12,9 +12,11 @@ folder export/ itself is not on the path.
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 from typing import Any
 
+import numpy as np
 import rich.console
 import rich.table
 from absl import flags
@@ -31,11 +33,11 @@ STDOUT = "-"
 
 
 def inspect_file(path: pathlib.Path | str) -> dict[str, Any]:
-    """All that is known of a file, for JSON.
+    """Collects all that is known of a file, for JSON.
 
     Returns:
         The fields of `ModelFacts`; `file`; and `description`, None without a model.json beside
-        the file that lists it: its name in it, where it comes from, the branches that it chooses
+        the file that lists it: its name in it, where it comes from, the units that it chooses
         from, and whether the file is unchanged since.
 
     Raises:
@@ -55,19 +57,21 @@ def _description(path: pathlib.Path) -> dict[str, Any] | None:
     listed = values["files"].get(path.name)
     if listed is None:
         return None
-    copied = ("model", "dataset", "step", "checkpoint", "cells", "connections", "branch_names")
-    found = {name: values[name] for name in (*copied, "gated_branches", "macs", "input")}
+    copied = ("family", "model", "dataset", "step", "checkpoint", "units", "macs", "input")
+    # Those that only some families have, among them the names by which clients know a DRNet.
+    copied += ("cells", "connections", "branch_names", "gated_branches")
     static = values.get("static") if path.name == names.STATIC_FILE else None
-    return found | {
+    return {name: values[name] for name in copied if name in values} | {
         "static": static,
         "classes": len(values["class_names"]),
-        "branches": values["cells"] * values["connections"] * len(values["branch_names"]),
+        "branches": math.prod(values["units"]["shape"]) if values["units"]["shape"] else 0,
+        "gates": int(np.sum(values["gates"])) if values["gates"] else 0,
         "unchanged": listed["sha256"] == sha256(path),
     }
 
 
 def table(values: dict[str, Any]) -> rich.table.Table:
-    """What `inspect_file` gave, a fact a line."""
+    """Makes a table of what `inspect_file` gave, one fact per line."""
     grid = rich.table.Table(title=values["file"], title_justify="left", show_header=False, box=None)
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -106,26 +110,30 @@ def _description_lines(values: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{values['model']}, step {values['step']} ({values['checkpoint']})"),
         ("data set", f"{values['dataset']}, {values['classes']} classes"),
         ("image", f"{values['input']['color']}, {lowest} to {highest}"),
-        (
-            "branches",
-            f"{values['branches']} = {values['cells']} cells x {values['connections']} connections "
-            f"x {len(values['branch_names'])}: {', '.join(values['branch_names'])}",
-        ),
     ]
+    all_macs = f"{macs['total'] / 1e6:.2f}M with all units"
+    if shape := values["units"]["shape"]:
+        named = zip(shape, values["units"]["names"], strict=False)
+        text = " x ".join(f"{length} {name}" for length, name in named)
+        branches = ", ".join(values.get("branch_names", ()))
+        lines.append(
+            ("units", f"{values['branches']} = {text}" + (f": {branches}" if branches else ""))
+        )
     if static := values["static"]:
-        kept = sum(bit for cell in static["kept"] for row in cell for bit in row)
-        lines.append(("kept", f"{kept}, the same for all images"))
+        lines.append(("kept", f"{int(np.sum(static['kept']))}, the same for all images"))
         lines.append(("MACs", f"{static['macs'] / 1e6:.2f}M"))
-    else:
-        all_macs = f"{macs['total'] / 1e6:.2f}M with all branches"
-        lines.append(("in an IF", ", ".join(values["gated_branches"]) or "none"))
+    elif shape:
+        kinds = ", ".join(values.get("gated_branches", ()))
+        lines.append(("in an IF", f"{values['gates']}" + (f": {kinds}" if kinds else "")))
         lines.append(("MACs", f"{macs['fixed'] / 1e6:.2f}M fixed, {all_macs}"))
+    else:
+        lines.append(("MACs", f"{macs['total'] / 1e6:.2f}M"))
     checksum = "that of model.json" if values["unchanged"] else "NOT that of model.json"
     return [*lines, ("checksum", checksum)]
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     flags.DEFINE_string("json", None, f"Write all to this file too; {STDOUT} prints only that.")
 
 

@@ -13,11 +13,10 @@ compiler and valgrind.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +27,20 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.flags import parse_thresholds
-from drnet_tf.progress import ProgressBar
+from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.flags import (
+    check_json,
+    define_json_flag,
+    define_thresholds_flag,
+    facts_of_run,
+    read_thresholds,
+    write_json,
+)
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from drnet_tf.writing import check_writable, write_text
-from export.flags import check_export_flags, define_export_flags, load_exported, open_run_images
-from export.folder import names
-from export.folder.export import check_files, check_source
-from export.graphs.drnet.folding import read_weights
+from export.flags import define_export_flags, open_export
+from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
 from export.tflite.converter import to_tflite
 from export.tflite.native_runner import NativeResult, compile_runner, require_compiler, run_native
@@ -59,7 +64,7 @@ class InstructionCount:
         ratio: to the instructions of a graph that runs all branches.
     """
 
-    threshold: float
+    threshold: float | None
     images: int
     macs: float
     macs_ratio: float
@@ -96,43 +101,42 @@ class InstructionReport:
 
 def count_instructions(
     trained: Trained,
-    export_dir: Path | str,
+    export: Export,
     images: np.ndarray,
-    thresholds: Sequence[float],
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    thresholds: Sequence[float | None],
+    progress: Progress = silent,
 ) -> InstructionReport:
     """Counts the instructions of an export and of its dense graph.
 
     Args:
+        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
-        thresholds: values of T.
+        thresholds: values of T; (None,) for a model without routing.
         progress: called with the steps done, their number, and what is being done.
 
     Raises:
-        UserError: the files are not those of an export of this model, or a tool is missing.
+        UserError: a tool is missing.
     """
     check_tools()
-    check_files(export_dir)
-    check_source(export_dir, trained)
     steps = 2 + len(thresholds)
     total = trained.model.cost.total.macs
     with tempfile.TemporaryDirectory() as folder:
         program, dense = Path(folder, "run_tflite"), Path(folder, "dense.tflite")
         compile_runner(program)
         progress(0, steps, "converting")
-        dense.write_bytes(to_tflite(read_weights(trained.model), DENSE))
+        dense.write_bytes(to_tflite(graph_of(trained.model), DENSE))
         progress(1, steps, "counting")
-        # At any threshold: it computes all branches and weighs some with zero.
-        dense_instructions, _ = count_invocations(program, dense, images, 1.0)
+        # At any threshold: it computes all units and weighs some with zero.
+        dense_instructions, _ = count_invocations(program, dense, images, None)
         counts = []
         for done, threshold in enumerate(thresholds, 2):
             progress(done, steps, "counting")
-            model = Path(export_dir, names.TFLITE_FILE)
-            instructions, results = count_invocations(program, model, images, threshold)
-            macs = float(np.mean([result.flops for result in results]))
+            instructions, results = count_invocations(program, export.tflite, images, threshold)
+            # A file without routing does not count what is always the same.
+            macs = float(np.mean([total if r.flops is None else r.flops for r in results]))
             counts.append(
                 InstructionCount(
-                    threshold=float(threshold),
+                    threshold=threshold,
                     images=len(images),
                     macs=macs,
                     macs_ratio=macs / total,
@@ -148,8 +152,10 @@ def count_instructions(
 
 
 def check_tools() -> None:
-    """Raises:
-    UserError: the compiler or valgrind is missing.
+    """Checks that the compiler and valgrind are there.
+
+    Raises:
+        UserError: one is missing.
     """
     require_compiler()
     if not shutil.which(VALGRIND):
@@ -157,7 +163,7 @@ def check_tools() -> None:
 
 
 def count_invocations(
-    program: Path, model: Path, images: np.ndarray, threshold: float
+    program: Path, model: Path, images: np.ndarray, threshold: float | None
 ) -> tuple[float, list[NativeResult]]:
     """Classifies images under callgrind.
 
@@ -176,16 +182,16 @@ def count_invocations(
 
 
 def report_table(report: InstructionReport) -> rich.table.Table:
-    """The report with a line for each threshold, and one for the dense graph."""
+    """Makes a table with a line for each threshold, and one for the dense graph."""
     table = rich.table.Table(
-        title=f"instructions an image, mean of {report.counts[0].images} images",
+        title=f"instructions per image, mean of {report.counts[0].images} images",
         title_justify="left",
     )
     for name in ("T", "MACs M", "MACs/all", "instructions M", "/ dense"):
         table.add_column(name, justify="right", no_wrap=True)
     for count in report.counts:
         table.add_row(
-            f"{count.threshold:g}",
+            "" if count.threshold is None else f"{count.threshold:g}",
             f"{count.macs / 1e6:.2f}",
             f"{count.macs_ratio:.3f}",
             f"{count.instructions / 1e6:.3f}",
@@ -196,32 +202,30 @@ def report_table(report: InstructionReport) -> rich.table.Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     define_export_flags()
-    flags.DEFINE_list("thresholds", "0,0.5,0.8,1", "Values of T.")
+    define_thresholds_flag()
     flags.DEFINE_integer("images", 8, "How many test images to use, the first ones.")
-    flags.DEFINE_string("json", None, "Write the results to this file too.")
+    define_json_flag()
 
 
 def main() -> None:
     values = flags.FLAGS
-    check_export_flags()
-    thresholds = parse_thresholds(values.thresholds)
-    if values.json:
-        check_writable(values.json)
+    check_json()
     check_tools()
-    trained = load_exported()
+    trained, export = open_export()
+    knob = trained.run.family.knob
+    few = None if knob is None else (knob.least, knob.default, knob.everything)
+    thresholds = read_thresholds(trained.run.family, default=few)
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("instructions") as bar:
-        report = count_instructions(trained, values.export_dir, images, thresholds, bar.update)
+        report = count_instructions(trained, export, images, thresholds, bar.update)
     console = rich.console.Console()
     console.print(report_table(report))
     console.print(report.kernels, highlight=False, soft_wrap=True)
-    if values.json:
-        content = {
-            "model": trained.run.model,
-            "dataset": trained.run.dataset,
-            "step": trained.step,
+    write_json(
+        facts_of_run(trained.run, trained.step)
+        | {
             "images": len(images),
             "threads": 1,
             "valgrind": run_program([VALGRIND, "--version"]).strip(),
@@ -230,7 +234,7 @@ def main() -> None:
             "dense_instructions": report.dense_instructions,
             "results": [count.to_dict() for count in report.counts],
         }
-        write_text(values.json, json.dumps(content, indent=2) + "\n")
+    )
 
 
 if __name__ == "__main__":

@@ -16,26 +16,24 @@ import datetime
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import rich.console
 import rich.table
 from absl import flags
+from drnet_tf.models.drnet.latencies import LatencyTable
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.cost import cost_table
-from drnet_tf.models.drnet.latencies import LatencyTable
-from drnet_tf.progress import ProgressBar
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
 from drnet_tf.writing import check_writable, write_text
 from export.flags import require_tensorflow
-from export.graphs.drnet.folding import read_weights
 from export.graphs.drnet.single_branch import (
     Geometry,
     always,
@@ -43,8 +41,8 @@ from export.graphs.drnet.single_branch import (
     geometries,
     next_to_nothing,
 )
-from export.graphs.drnet.vector_lanes import fill_vector_lanes
-from export.graphs.plan import static
+from export.graphs.graph import graph_of
+from export.graphs.plan import only
 from export.tflite.converter import to_tflite
 from export.tflite.timing import TimedGraph, take_turns
 
@@ -54,7 +52,7 @@ _PACKAGES = ("ai-edge-litert", "tensorflow")
 def measure(
     config: DRNetConfig,
     seconds: float = 20.0,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> LatencyTable:
     """Measures a network.
 
@@ -69,21 +67,22 @@ def measure(
         UserError: a branch is unknown.
     """
     try:
-        macs = cost_table(config).branch_macs
+        model = build_from_config(config)
     except ValueError as error:
         raise UserError(str(error)) from error
-    network = fill_vector_lanes(read_weights(build_from_config(config)))
+    graph: Any = graph_of(model)
+    macs = model.cost.unit_macs
     table = geometries(config)
     places = first_places(config)
     graphs: dict[Geometry, TimedGraph] = {}
     for done, (geometry, place) in enumerate(places.items()):
         progress(done, len(places) + 1, "converting")
-        graphs[geometry] = TimedGraph(always(network, place))
+        graphs[geometry] = TimedGraph(always(graph, place))
     progress(len(places), len(places) + 1, "converting")
     cheapest = macs == macs.min(axis=-1, keepdims=True)
     cheapest &= np.cumsum(cheapest, axis=-1) == 1  # the first of equals
     nothing = TimedGraph(next_to_nothing())
-    whole = TimedGraph(to_tflite(network, static(cheapest)))
+    whole = TimedGraph(to_tflite(graph, only(cheapest)))
     take_turns([nothing, whole, *graphs.values()], seconds, progress)
 
     def latency(geometry: Geometry) -> float:
@@ -110,7 +109,7 @@ def _facts(seconds: float) -> dict:
 
 
 def latency_lines(table: LatencyTable) -> rich.table.Table:
-    """A line for each geometry of each branch."""
+    """Makes a table with a line for each geometry of each branch."""
     shown = rich.table.Table(
         title=f"microseconds, one thread; fixed part {table.fixed:.0f}", title_justify="left"
     )
@@ -127,7 +126,7 @@ def latency_lines(table: LatencyTable) -> rich.table.Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     define_model_flags()
     flags.DEFINE_string("workdir", None, "Instead of a model: the one of this training run.")
     flags.DEFINE_string("output", None, "JSON file to write.")

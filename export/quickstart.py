@@ -1,6 +1,6 @@
-"""The whole product in some minutes: python -m export.quickstart
+"""Runs the whole product in some minutes: python -m export.quickstart
 
-Trains a small DRNet on handwritten digits through both stages, evaluates it over thresholds,
+It trains a small DRNet on handwritten digits through both stages, evaluates it over thresholds,
 exports it, checks the export against the Keras model, and times it against the dense graph.
 """
 
@@ -18,18 +18,18 @@ from drnet_tf import command_line, train, training_flags
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.thresholds import ThresholdResult
-from drnet_tf.evaluation.trained import evaluate_trained
+from drnet_tf.evaluation.trained import evaluate_trained, open_run_images
 from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.workdir import load_trained
 from drnet_tf.writing import write_text
 from export.benchmark.latency import BenchmarkResult, benchmark
 from export.convert.conversion import convert
-from export.flags import open_run_images, require_tensorflow
+from export.flags import require_tensorflow
+from export.folder import names
 from export.folder.export import check_replaceable
 from export.verify.verification import verify
 
 FLAGFILE = pathlib.Path(__file__).parents[1] / "configs" / "digits_quickstart.flags"
-THRESHOLDS = (0.0, 0.4, 0.6, 0.8, 1.0)
 VERIFIED_IMAGES = 100
 TIMED_IMAGES = 32
 TIMED_SECONDS = 3.0  # for each threshold
@@ -50,17 +50,18 @@ def main() -> None:
     console.rule("1 of 4: training, both stages")
     train.train_from_flags()
     trained = load_trained(workdir)
+    thresholds = trained.run.family.knob.shown
 
     console.rule("2 of 4: evaluation")
-    evaluated = evaluate_trained(trained, THRESHOLDS)
+    evaluated = evaluate_trained(trained, thresholds)
 
     console.rule("3 of 4: export, and its check against the Keras model")
     dataset = open_run_images(trained.run, data_dir)
     images = first_images(dataset, "test", VERIFIED_IMAGES)
-    with console.status("Reading the weights") as status:
-        convert(trained, dataset.class_names, export_dir, status.update, whole=dataset.whole)
+    with ProgressBar("converting", patience=1.0) as progress:
+        export = convert(trained, dataset.class_names, export_dir, progress.update, fit=dataset.fit)
     with ProgressBar("verifying") as progress:
-        report = verify(trained, export_dir, images, THRESHOLDS, progress.update)
+        report = verify(trained, export, images, thresholds, progress.update)
     for line in report.summary:
         console.print(line)
     if not report.ok:
@@ -70,15 +71,15 @@ def main() -> None:
     images = images[:TIMED_IMAGES]
     with ProgressBar("timing") as progress:
         timed = benchmark(
-            trained, export_dir, images, THRESHOLDS, TIMED_SECONDS, progress=progress.update
+            trained, export, images, thresholds, TIMED_SECONDS, progress=progress.update
         )
 
     table = closing_table(evaluated, timed)
     console.print(table)
     for what, path in (
-        ("model for phones", f"{export_dir}/model.tflite"),
-        ("model for TF Serving", f"{export_dir}/saved_model/1"),
-        ("its description", f"{export_dir}/model.json"),
+        ("model for phones", export.tflite),
+        ("model for TF Serving", export.saved_model),
+        ("its description", export.folder / names.DESCRIPTION_FILE),
         ("training run", workdir),
         ("these numbers", f"{output}/results.json"),
     ):
@@ -88,7 +89,7 @@ def main() -> None:
 
 
 def closing_table(evaluated: list[ThresholdResult], timed: list[BenchmarkResult]) -> Table:
-    """Accuracy and cost over the test set, and latency over some of its images, by threshold."""
+    """Makes a table by threshold: accuracy and cost of the test set, latency of some images."""
     title = f"routed .tflite; the dense graph takes {timed[0].dense_median_ms:.3f} ms"
     table = Table(title=title, title_justify="left")
     for name in (

@@ -35,6 +35,8 @@ class BatchNorm(keras.layers.Layer):
         self.epsilon = epsilon
         #: Whether the moments are those of all replicas, see `Devices`.
         self.synchronized = False
+        #: Whether it is written as converters need it, see `Devices`.
+        self.by_channel = False
         #: Whether evaluation uses and follows the batch's moments, as training does; see
         #: drnet_tf/training/norm_moments.py.
         self.follows_batches = False
@@ -51,8 +53,9 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def adapt_to(self, devices: Devices) -> None:
-        """Takes the moments of all replicas where there are several."""
+        """Takes the moments of all replicas where there are several, or suits a converter."""
         self.synchronized = devices.synchronized
+        self.by_channel = devices.converted
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -63,6 +66,8 @@ class BatchNorm(keras.layers.Layer):
             mean, mean_square = ops.unstack(self.over_replicas(_moments(x)))
             variance = ops.relu(mean_square - ops.square(mean))
         scale, offset = self.scale_and_offset(mean, variance)
+        if self.by_channel:
+            return x * ops.cast(scale, x.dtype) + ops.cast(offset, x.dtype)
         return _scale_and_offset(x, scale, offset)
 
     def scale_and_offset(self, mean=None, variance=None):

@@ -19,11 +19,14 @@ class Devices:
         fold_seed: makes a seed, integer [2], another one for each replica; None leaves it.
         depthwise_conv: a faster depthwise convolution than the backend's own, a function of an
             image, a kernel [k, k, channels, 1] and a stride, with "same" padding; None for the own.
+        converted: whether inference is traced for a converter. It folds normalization into the
+            convolution before it where that is written channel by channel.
     """
 
     synchronized: bool = False
     fold_seed: Callable | None = None
     depthwise_conv: Callable | None = None
+    converted: bool = False
 
 
 def adapt_to(model: keras.Model, devices: Devices) -> None:

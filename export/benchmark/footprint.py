@@ -10,24 +10,19 @@ running touches, which are the same for all models.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import rich.table
 
-from export.folder import names
-from export.folder.export import default_threshold
-from export.tflite.programs import run_program
+from drnet_tf.progress import Progress, silent
+from export.folder.export import Export
+from export.tflite.child_process import run_child
 
-PROBE = pathlib.Path(__file__).with_name("load_probe.py")
 PROCESSES = 5
 ROUTED, DENSE = "routed", "dense"
-#: T at which all branches run.
-ALL_BRANCHES = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +30,8 @@ class Footprint:
     """What loading a .tflite file and classifying images takes; medians over processes.
 
     Args:
-        graph: "routed", or "dense" for the graph that runs all branches.
-        threshold: T.
+        graph: "routed", or "dense" for the graph that runs all units.
+        threshold: T; None for a model without routing.
         images: how many were classified.
         processes: how many there were.
         file_bytes: size of the file.
@@ -47,7 +42,7 @@ class Footprint:
     """
 
     graph: str
-    threshold: float
+    threshold: float | None
     images: int
     processes: int
     file_bytes: int
@@ -61,57 +56,58 @@ class Footprint:
 
 
 def measure_footprints(
-    export_dir: pathlib.Path | str,
-    dense_model: bytes,
+    export: Export,
+    dense_model: bytes | None,
     images: np.ndarray,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
     processes: int = PROCESSES,
 ) -> list[Footprint]:
-    """Measures an export at its default threshold and with all branches, and its dense graph.
+    """Measures an export at its default threshold and with all units, and its dense graph.
 
     Args:
-        dense_model: a .tflite file that runs all branches.
+        dense_model: a .tflite file that runs all units; None for a model without routing, of which
+            there is one file.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         progress: called with the steps done, their number, and what is being done.
         processes: how often each is measured.
 
     Raises:
-        UserError: the folder is no export, or a file cannot be loaded.
+        UserError: a file cannot be loaded.
     """
-    default = default_threshold(export_dir)
-    model = pathlib.Path(export_dir, names.TFLITE_FILE)
+    model = export.tflite
     with tempfile.TemporaryDirectory() as folder:
         dense, pixels = pathlib.Path(folder, "dense.tflite"), pathlib.Path(folder, "images.npy")
-        dense.write_bytes(dense_model)
         np.save(pixels, np.asarray(images, np.float32))
-        # The dense graph does the same work at every threshold.
-        cases = [(ROUTED, model, default), (ROUTED, model, ALL_BRANCHES)]
-        cases.append((DENSE, dense, ALL_BRANCHES))
+        cases = [(ROUTED, model, export.default_threshold)]
+        if dense_model is not None:
+            dense.write_bytes(dense_model)
+            everything = export.knob["everything"]
+            # The dense graph does the same work at every threshold.
+            cases += [(ROUTED, model, everything), (DENSE, dense, everything)]
         probes: list[list[dict]] = [[] for _ in cases]
         for turn in range(processes):
             for (_, path, threshold), found in zip(cases, probes, strict=True):
                 found.append(_probe(path, pixels, threshold))
             progress(turn + 1, processes, "loading")
-    return [
-        Footprint(
-            graph=graph,
-            threshold=float(threshold),
-            images=len(images),
-            processes=processes,
-            file_bytes=model.stat().st_size if graph == ROUTED else len(dense_model),
-            construct_ms=_median(found, "construct_ms"),
-            allocate_ms=_median(found, "allocate_ms"),
-            first_ms=_median(found, "first_ms"),
-            memory_bytes=int(_median(found, "memory_bytes")),
-        )
-        for (graph, _, threshold), found in zip(cases, probes, strict=True)
-    ]
+        return [
+            Footprint(
+                graph=graph,
+                threshold=threshold,
+                images=len(images),
+                processes=processes,
+                file_bytes=path.stat().st_size,
+                construct_ms=_median(found, "construct_ms"),
+                allocate_ms=_median(found, "allocate_ms"),
+                first_ms=_median(found, "first_ms"),
+                memory_bytes=int(_median(found, "memory_bytes")),
+            )
+            for (graph, path, threshold), found in zip(cases, probes, strict=True)
+        ]
 
 
-def _probe(model: pathlib.Path, images: pathlib.Path, threshold: float) -> dict:
-    # -P: without the folder of the program, whose inspect.py would hide that of Python.
-    command = [sys.executable, "-P", str(PROBE), str(model), str(images), str(threshold)]
-    return json.loads(run_program(command))
+def _probe(model: pathlib.Path, images: pathlib.Path, threshold: float | None) -> dict:
+    settings = {"file": str(model), "images": str(images), "threshold": threshold}
+    return run_child("export.benchmark.load_probe", settings)
 
 
 def _median(probes: Sequence[dict], name: str) -> float:
@@ -119,7 +115,7 @@ def _median(probes: Sequence[dict], name: str) -> float:
 
 
 def footprint_table(footprints: Sequence[Footprint]) -> rich.table.Table:
-    """A line for each graph and threshold."""
+    """Makes a table with a line for each graph and threshold."""
     table = rich.table.Table(
         title=f"loading, median of {footprints[0].processes} fresh processes; memory: growth of "
         f"the peak until {footprints[0].images} images are classified",
@@ -131,7 +127,7 @@ def footprint_table(footprints: Sequence[Footprint]) -> rich.table.Table:
     for footprint in footprints:
         table.add_row(
             footprint.graph,
-            "any" if footprint.graph == DENSE else f"{footprint.threshold:g}",
+            _threshold_text(footprint),
             f"{footprint.file_bytes / 1e3:.0f}",
             f"{footprint.construct_ms:.1f}",
             f"{footprint.allocate_ms:.1f}",
@@ -139,3 +135,9 @@ def footprint_table(footprints: Sequence[Footprint]) -> rich.table.Table:
             f"{footprint.memory_bytes / 1e6:.1f}",
         )
     return table
+
+
+def _threshold_text(footprint: Footprint) -> str:
+    if footprint.threshold is None:
+        return ""
+    return "any" if footprint.graph == DENSE else f"{footprint.threshold:g}"

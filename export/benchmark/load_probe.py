@@ -1,23 +1,24 @@
 """Loads a .tflite file and says what that took: run by footprint.py, in a fresh process.
 
-    load_probe.py MODEL IMAGES THRESHOLD
+    python -m export.benchmark.load_probe '{"file": "model.tflite", "images": "images.npy", ...}'
 
-IMAGES is an .npy file, float32 [images, height, width, 3]. Only numpy and LiteRT are imported, and
-nothing of this project. The result is a line of JSON.
+Only numpy and LiteRT are imported, beside the runner.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from export.tflite.child_answer import answer
+from export.tflite.runner import TFLiteRunner
+
 
 def peak_bytes() -> int:
-    """The most memory that this process has taken so far: the peak of its resident set."""
+    """Returns the most memory that this process has taken so far: its peak resident set."""
     with open("/proc/self/status") as file:
         for line in file:
             if line.startswith("VmHWM:"):
@@ -25,38 +26,38 @@ def peak_bytes() -> int:
     raise OSError("/proc/self/status does not tell the peak of the resident set")
 
 
-def input_indices(interpreter: Interpreter) -> dict[str, int]:
-    """Which tensors the inputs are."""
-    # Apart: while these details are held, nothing can be invoked.
-    details = interpreter.get_signature_runner("serving_default").get_input_details()
-    return {name: value["index"] for name, value in details.items()}
+def probe(settings: dict[str, Any], _) -> dict[str, float]:
+    """Loads a file and classifies images.
 
+    Args:
+        settings: `file`; `images`, an .npy file, float32 [images, height, width, 3]; `threshold`.
 
-def main(model: str, images_file: str, threshold: str) -> None:
-    images = np.load(images_file)
+    Returns:
+        `construct_ms` and `allocate_ms` of the interpreter, `first_ms` of the first invocation;
+        `memory_bytes`, by how much the peak of the resident set grew.
+    """
+    images = np.load(settings["images"])
     before = peak_bytes()
     start = time.perf_counter()
-    interpreter = Interpreter(model_path=model, num_threads=1)
+    interpreter = Interpreter(model_path=settings["file"], num_threads=1)
     constructed = time.perf_counter()
     interpreter.allocate_tensors()
     allocated = time.perf_counter()
-    inputs = input_indices(interpreter)
-    if "threshold" in inputs:
-        interpreter.set_tensor(inputs["threshold"], np.array([threshold], np.float32))
+    runner = TFLiteRunner(interpreter)
+    runner.set_threshold(settings["threshold"])
     seconds = []
     for image in images:
-        interpreter.set_tensor(inputs["image"], image[None])
+        runner.set_image(image)
         invoked = time.perf_counter()
-        interpreter.invoke()
+        runner.invoke()
         seconds.append(time.perf_counter() - invoked)
-    result = {
+    return {
         "construct_ms": 1e3 * (constructed - start),
         "allocate_ms": 1e3 * (allocated - constructed),
         "first_ms": 1e3 * seconds[0],
         "memory_bytes": peak_bytes() - before,
     }
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(probe)

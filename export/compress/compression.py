@@ -5,27 +5,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
-from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.errors import UserError
 from drnet_tf.layers.branches import Pool, SeparableConv, Skip, find_branch
-from drnet_tf.models import DRNet
-from drnet_tf.progress import ProgressBar
+from drnet_tf.models.family import RoutedModel
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.workdir import MODEL_FILE, Run, Trained
 from drnet_tf.training.feeds import Feed, open_feed
 from drnet_tf.writing import replacing
 from export.compress.twin_process import Batch, Compression, TwinProcess
 from export.flags import require_tensorflow
-from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.network import Network
 from export.graphs.drnet.unfolding import write_weights
-from export.verify.borderline import borderline
+from export.graphs.graph import RoutedGraph, read_graph
 
 #: Images on which twin and model are compared, and by how much their logits may differ, in shares
 #: of the largest one.
@@ -40,7 +36,7 @@ def compress(
     batches: Iterable[Batch],
     output: pathlib.Path | str,
     threshold: float,
-    progress: Callable[[int, int, str], None] = lambda step, total, text: None,
+    progress: Progress = silent,
 ) -> None:
     """Writes the compressed run. What is there afterwards is whole, or not there.
 
@@ -49,7 +45,7 @@ def compress(
         trained: the model, which has the compressed weights afterwards.
         batches: training images with a threshold each, as many as there are steps.
         output: folder to write.
-        threshold: T at which twin and model are compared, beside 1.
+        threshold: T at which twin and model are compared, beside that at which all branches run.
         progress: called with the number of steps done, of all, and the loss.
 
     Raises:
@@ -60,23 +56,26 @@ def compress(
     check_compressible(trained.run)
     require_tensorflow()
     model = trained.model
-    network = read_weights(model)
+    graph = read_graph(model)
     batches = iter(batches)
     first = next(batches)
-    check_twin(process, model, network, first[0][:COMPARED_IMAGES], (1.0, threshold))
-    done = process.compress(network, compression, itertools.chain([first], batches), progress)
+    thresholds = (trained.run.family.knob.everything, threshold)
+    check_twin(process, model, graph, first[0][:COMPARED_IMAGES], thresholds)
+    done = process.compress(graph, compression, itertools.chain([first], batches), progress)
     write_weights(model, done)
-    settings = trained.run.settings | {"compression": dataclasses.asdict(compression)}
+    run = dataclasses.replace(trained.run, compression=dataclasses.asdict(compression))
     with replacing(output) as folder:
         folder.mkdir()
-        dataclasses.replace(trained.run, settings=settings).save(str(folder))
+        run.save(str(folder))
         Checkpoint.of(trained.step + compression.steps, model).write(str(folder))
         model.save(folder / MODEL_FILE)
 
 
 def check_new(output: pathlib.Path | str) -> None:
-    """Raises:
-    UserError: there is something under that name.
+    """Checks that nothing would be lost.
+
+    Raises:
+        UserError: there is something under that name.
     """
     output = pathlib.Path(output)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -84,9 +83,15 @@ def check_new(output: pathlib.Path | str) -> None:
 
 
 def check_compressible(run: Run) -> None:
-    """Raises:
-    UserError: the model of a run has parts that the twin does not know.
+    """Checks that the twin knows all parts of the model of a run.
+
+    Raises:
+        UserError: it does not.
     """
+    if not hasattr(run.config, "branches"):
+        raise UserError(
+            f"only a DRNet can be compressed, and {run.model} is of the family {run.family.name}"
+        )
     for name in run.config.branches:
         try:
             branch = find_branch(name)
@@ -100,24 +105,25 @@ def check_compressible(run: Run) -> None:
 
 def check_twin(
     process: TwinProcess,
-    model: DRNet,
-    network: Network,
+    model: RoutedModel,
+    graph: RoutedGraph,
     images: np.ndarray,
     thresholds: Iterable[float],
 ) -> None:
     """Compares the logits of a model and of the twin that is made of its weights.
 
-    Images with a decision that hangs on rounding are left out.
+    Images with a decision within rounding of the threshold are left out.
 
     Raises:
         RuntimeError: they differ.
     """
     for threshold in thresholds:
-        logits, intermediates = model(images, threshold=threshold)
+        logits, routing = model(images, threshold=threshold)
         expected = keras.ops.convert_to_numpy(logits)
-        recalibrated = keras.ops.convert_to_numpy(intermediates["recalibrated"])
-        sure = ~borderline(recalibrated, threshold).any(axis=(1, 2, 3))
-        actual = process.logits(network, images, np.full(len(images), threshold, np.float32))
+        own = {"recalibrated": keras.ops.convert_to_numpy(routing.own["recalibrated"])}
+        scores = keras.ops.convert_to_numpy(routing.scores)
+        sure = ~graph.undecided(own, scores, threshold).any(axis=(1, 2, 3))
+        actual = process.logits(graph, images, np.full(len(images), threshold, np.float32))
         difference = np.abs(actual - expected)[sure].max(initial=0)
         if not difference <= TOLERANCE * np.abs(expected).max():
             raise RuntimeError(
@@ -126,35 +132,35 @@ def check_twin(
             )
 
 
-def training_batches(feed: Feed, steps: int, threshold: float) -> Iterator[Batch]:
-    """As many batches as there are steps; every second image is to run all branches."""
+def training_batches(
+    feed: Feed, steps: int, threshold: float, everything: float
+) -> Iterator[Batch]:
+    """Gives as many batches as there are steps.
+
+    Args:
+        threshold: T of every second image.
+        everything: T of the others, at which all branches run.
+    """
     arrays = tuple(keras.ops.convert_to_tensor(array) for array in feed.arrays)
     endless = (batch for epoch in itertools.count() for batch in feed.batches(epoch, 0))
     for batch in itertools.islice(endless, steps):
         images, labels = (np.asarray(part) for part in feed.prepare(arrays, *batch))
-        thresholds = np.where(np.arange(len(images)) % 2, threshold, 1.0)
+        thresholds = np.where(np.arange(len(images)) % 2, threshold, everything)
         yield images, thresholds.astype(np.float32), labels
 
 
 def open_training_images(run: Run, data_dir: str | None, batch_size: int | None) -> Feed:
-    """The training images of a run, augmented as they were for it."""
+    """Opens the training images of a run, augmented as they were for it."""
     settings = run.settings
-    names = [field.name for field in dataclasses.fields(Augmentation)]
-    # JSON has given lists.
-    given: dict[str, Any] = {
-        name: tuple(settings[name]) if isinstance(settings[name], list) else settings[name]
-        for name in names
-        if name in settings
-    }
     with ProgressBar(f"reading {run.dataset}", patience=1.0) as progress:
         return open_feed(
             run.dataset,
-            data_dir or settings["data_dir"],
-            settings["input_pipeline"],
+            data_dir or settings.data_dir,
+            settings.input_pipeline,
             image_size=run.config.image_size,
-            batch_size=batch_size or settings["batch_size"],
-            augmentation=Augmentation(**given),
-            seed=settings["seed"],
-            train_on_validation=settings["train_on_validation"],
+            batch_size=batch_size or run.recipe.batch_size,
+            augmentation=run.augmentation,
+            seed=settings.seed,
+            train_on_validation=settings.train_on_validation,
             on_progress=progress.update,
         )

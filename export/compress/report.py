@@ -1,11 +1,10 @@
-"""What compression did to a run: zeros and values of its kernels, accuracy, cost, sizes."""
+"""Says what compression did to a run: zeros and values of kernels, accuracy, cost, sizes."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import zipfile
-from typing import Any
 
 import numpy as np
 import rich.table
@@ -14,16 +13,16 @@ from drnet_tf.evaluation.trained import evaluate_trained
 from drnet_tf.runs.workdir import Trained
 from export.compress.twin_process import PRUNE
 from export.folder.names import TFLITE_FILE
-from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.named_parts import is_compressed, map_weights
-from export.graphs.drnet.network import Network
+from export.graphs.drnet.network import is_compressed
+from export.graphs.graph import RoutedGraph, graph_of
+from export.graphs.parts import Part
 from export.graphs.plan import routed
 from export.tflite.converter import to_tflite
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """A compressed kernel: how many weights it has, zeros among them, and different values."""
+    """Counts the weights of a compressed kernel, the zeros among them, and different values."""
 
     name: str
     weights: int
@@ -33,7 +32,7 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A run in numbers.
+    """Holds a run in numbers.
 
     Args:
         accuracy_all: share of the test images that are right where all branches run.
@@ -48,32 +47,38 @@ class Measured:
     zipped_bytes: int
 
 
-def compressed_kernels(network: Network) -> list[Kernel]:
-    """The kernels of a network that are compressed, or would be."""
+def compressed_kernels(graph: RoutedGraph) -> list[Kernel]:
+    """Lists the kernels of a DRNet that are compressed, or would be.
+
+    Args:
+        graph: with the model's own channels: further ones are zeros.
+    """
     kernels = []
 
-    def read(name: str, weights: Any) -> Any:
-        if is_compressed(name):
-            kernel = weights.kernel
-            zeros, values = int((kernel == 0).sum()), len(np.unique(kernel))
-            kernels.append(Kernel(name, kernel.size, zeros, values))
-        return weights
+    def read(name: str, part: Part) -> Part:
+        if is_compressed(name, part):
+            zeros, values = int((part.kernel == 0).sum()), len(np.unique(part.kernel))
+            kernels.append(Kernel(name, part.kernel.size, zeros, values))
+        return part
 
-    map_weights(network, read)
+    graph.map(read)
     return kernels
 
 
 def measure(trained: Trained, threshold: float, data_dir: str | None) -> Measured:
-    """Evaluates a run on its test images and exports it into memory."""
-    everything, some = evaluate_trained(trained, [1.0, threshold], data_dir)
-    model = to_tflite(read_weights(trained.model), routed(trained.model.config))
+    """Evaluates a run with a knob on its test images and exports it into memory."""
+    knob = trained.run.family.knob
+    assert knob is not None
+    everything, some = evaluate_trained(trained, [knob.everything, threshold], data_dir)
+    graph = graph_of(trained.model)
+    model = to_tflite(graph, routed(graph))
     return Measured(
         everything.accuracy, some.accuracy, some.macs.mean, len(model), zipped_size(model)
     )
 
 
 def zipped_size(content: bytes) -> int:
-    """Size in bytes of a zip archive, by deflate, with one file of that content."""
+    """Returns the bytes of a zip archive, by deflate, with one file of that content."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
         file.writestr(TFLITE_FILE, content)
@@ -81,7 +86,7 @@ def zipped_size(content: bytes) -> int:
 
 
 def comparison(before: Measured, after: Measured, threshold: float, title: str) -> rich.table.Table:
-    """Both runs beside each other, for the terminal."""
+    """Makes a table of both runs beside each other."""
     table = rich.table.Table(title=title, title_justify="left")
     for name in ("", "before", "after", "after / before"):
         table.add_column(name, justify="right" if name else "left")
@@ -100,7 +105,7 @@ def comparison(before: Measured, after: Measured, threshold: float, title: str) 
 
 
 def kernel_line(kernels: list[Kernel], method: str) -> str:
-    """What became of the kernels, in a sentence."""
+    """Says in a sentence what became of the kernels."""
     weights = sum(kernel.weights for kernel in kernels)
     text = f"{weights:,} weights in {len(kernels)} kernels are compressed: "
     if method == PRUNE:

@@ -1,4 +1,4 @@
-"""A twin of an exported network out of tf_keras layers, which tensorflow-model-optimization wraps.
+"""Makes a twin of a DRNet's graph of tf_keras layers, which tensorflow-model-optimization wraps.
 
 It computes what the exported graph computes, on the folded weights: what is pruned or clustered in
 it is what a .tflite file holds. Of kernels under a normalization that could not be said: the scale
@@ -9,6 +9,8 @@ tf_keras is imported inside of functions: only the process of twin_process.py ma
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,50 +24,45 @@ from drnet_tf.layers.routed_connection import weighted_sum
 from drnet_tf.layers.selection import select
 from drnet_tf.layers.subsampling import subsample
 from drnet_tf.training.on_tensorflow.depthwise import depthwise_conv
-from export.graphs.drnet.named_parts import (
-    DEPTHWISE,
-    ROUTER,
-    is_compressed,
-    map_weights,
-    separable_name,
-)
-from export.graphs.drnet.network import Cell, Network, Router
-from export.graphs.parts import Conv, Dense, DepthwisePointwise
+from export.graphs.drnet.forward import DRNetGraph
+from export.graphs.drnet.network import Cell, Router, is_compressed
+from export.graphs.in_float import ROUTER
+from export.graphs.parts import Conv, Dense, DepthwisePointwise, Part, Separable
 
 
-def build_twin(network: Network, wrap: Callable[[Any], Any] = lambda layer: layer):
-    """A tf_keras model of (image, threshold) to logits.
+def build_twin(network: Any, wrap: Callable[[Any], Any] = lambda layer: layer):
+    """Builds a tf_keras model of (image, threshold) to logits.
 
     Selection is by threshold for each image; gradients reach the selected branches and, through
     their weights, what the router reads. The routers are not trained: what they have learned is a
     balance of accuracy and cost (Eq. 8), and fine-tuning knows of accuracy only.
 
     Args:
-        network: without branches of one's own.
+        network: a `DRNetGraph` without branches of one's own.
         wrap: called with each layer whose kernel is one to compress, built and with its weights;
             returns the layer to take instead.
 
     Returns:
         A `tf_keras.Model`. Its inputs are float32 [batch, image_size, image_size, 3] in 0..255 and
         float32 [batch]; its output is float32 [batch, classes]. Layers with weights have the names
-        of `map_weights`.
+        of the network's parts.
     """
     return _Builder(network, wrap).build()
 
 
-def read_twin(network: Network, twin) -> Network:
-    """The network with the weights of its twin, whose layers are stripped of wrappers."""
+def read_twin(graph: Any, twin) -> Any:
+    """Returns the graph with the weights of its twin, whose layers are stripped of wrappers."""
 
-    def read(name: str, weights: Any) -> Any:
+    def read(name: str, part: Any) -> Any:
         arrays = [np.asarray(array, np.float32) for array in twin.get_layer(name).get_weights()]
-        # A depthwise kernel has no bias.
-        return arrays[0] if isinstance(weights, np.ndarray) else type(weights)(*arrays)
+        # A depthwise convolution has no bias.
+        return dataclasses.replace(part, **dict(zip(("kernel", "bias"), arrays, strict=False)))
 
-    return map_weights(network, read)
+    return graph.map(read)
 
 
 class _Builder:
-    def __init__(self, network: Network, wrap: Callable[[Any], Any]):
+    def __init__(self, network: DRNetGraph, wrap: Callable[[Any], Any]):
         import tf_keras
 
         self.keras = tf_keras
@@ -73,6 +70,9 @@ class _Builder:
         self.network = network
         self.config = network.config
         self.wrap = wrap
+        #: The name of each part, by its identity.
+        self.names: dict[int, str] = {}
+        network.map(self._note_name)
 
         class Depthwise(tf_keras.layers.DepthwiseConv2D):
             """The same with gradients that are fast on a CPU."""
@@ -82,6 +82,10 @@ class _Builder:
 
         self.depthwise = Depthwise
 
+    def _note_name(self, name: str, part: Part) -> Part:
+        self.names[id(part)] = name
+        return part
+
     def build(self):
         size = self.config.image_size
         image = self.keras.Input((size, size, 3), name="image")
@@ -89,77 +93,76 @@ class _Builder:
         mean = np.asarray(self.config.mean, np.float32)
         scale = (1 / np.asarray(self.config.deviation, np.float64)).astype(np.float32)
         before, previous = self._stem(self._apply(lambda x: (x - mean) * scale, image))
-        for index, cell in enumerate(self.network.cells):
-            output = self._cell(f"cell_{index}", cell, (before, previous), threshold)
-            before, previous = previous, output
+        for cell in self.network.cells:
+            before, previous = previous, self._cell(cell, (before, previous), threshold)
         pooled = self._apply(lambda x: tf.reduce_mean(x, [1, 2]), previous)
-        logits = self._dense(pooled, "classifier", self.network.classifier)
+        logits = self._dense(pooled, self.network.classifier)
         return self.keras.Model([image, threshold], logits)
 
     def _stem(self, x):
-        convs = self.network.stem
-        if len(convs) == 1:
-            x = self._conv(x, "stem_0", convs[0])
+        *strided, last = self.network.stem
+        if not strided:
+            x = self._conv(x, last)
             return x, x
-        x = self._relu(self._conv(x, "stem_0", convs[0], 2))
-        quarter = self._conv(x, "stem_1", convs[1], 2)
-        return quarter, self._conv(self._relu(quarter), "stem_2", convs[2], 2)
+        first, second = strided
+        quarter = self._conv(self._relu(self._conv(x, first, 2)), second, 2)
+        return quarter, self._conv(self._relu(quarter), last, 2)
 
-    def _cell(self, name, cell: Cell, inputs, threshold):
+    def _cell(self, cell: Cell, inputs, threshold):
         states = [
-            self._preprocess(x, f"{name}_input_{i}", parts)
-            for i, (x, parts) in enumerate(zip(inputs, cell.preprocess, strict=True))
+            self._preprocess(x, parts) for x, parts in zip(inputs, cell.preprocess, strict=True)
         ]
-        weights = self._route(f"{name}{ROUTER}", cell.router, states, threshold)
+        weights = self._route(cell.router, states, threshold)
         rectified: dict[int, Any] = {}
         for node in range(self.config.nodes):
             outputs, positions = [], []
-            for i, source in enumerate(self.config.node_inputs[node]):
+            first = node * INPUTS_PER_NODE
+            for connection in range(first, first + INPUTS_PER_NODE):
+                source = self.config.sources[connection]
+                state, stride = states[source], cell.geometry.stride(source)
                 if source not in rectified:
-                    rectified[source] = self._relu(states[source])
-                connection = node * INPUTS_PER_NODE + i
-                for branch, branch_name in enumerate(self.config.branches):
-                    key, stride = (connection, branch), cell.geometry.stride(source)
+                    rectified[source] = self._relu(state)
+                for branch, name in enumerate(self.config.branches):
+                    key = (connection, branch)
                     positions.append(key)
                     if key in cell.separable:
-                        outputs.append(self._separable(rectified[source], name, cell, key, stride))
-                    else:
-                        one = find_branch(branch_name)
-                        assert isinstance(one, Pool | Skip)
                         outputs.append(
-                            self._apply(lambda x, b=one, s=stride: b.apply(x, s), states[source])
+                            self._separable(rectified[source], cell.separable[key], stride)
                         )
+                    else:
+                        one = find_branch(name)
+                        assert isinstance(one, Pool | Skip)
+                        outputs.append(self._apply(lambda x, b=one, s=stride: b.apply(x, s), state))
             states.append(self._apply(_node(positions), [weights, *outputs]))
         nodes = states[INPUTS_PER_NODE:]
         return self.layers.Concatenate()(nodes) if len(nodes) > 1 else nodes[0]
 
-    def _preprocess(self, x, name, parts):
+    def _preprocess(self, x, parts):
         x = self._relu(x)
         if len(parts) == 1:
-            return self._conv(x, f"{name}_0", parts[0])
+            return self._conv(x, parts[0])
         halves = (self._apply(lambda x: subsample(x, 2), x), self._apply(odd_pixels, x))
         return self.layers.Concatenate()(
-            [self._conv(h, f"{name}_{i}", parts[i]) for i, h in enumerate(halves)]
+            [self._conv(*pair) for pair in zip(halves, parts, strict=True)]
         )
 
-    def _separable(self, x, cell_name, cell: Cell, key, stride):
-        for i, weights in enumerate(cell.separable[key]):
-            x = x if i == 0 else self._relu(x)
-            name = separable_name(cell_name, key, i)
-            x = self._depthwise_pointwise(x, name, weights, stride if i == 0 else 1)
+    def _separable(self, x, weights: Separable, stride):
+        x = self._depthwise_pointwise(x, weights[0], stride)
+        for application in weights[1:]:
+            x = self._depthwise_pointwise(self._relu(x), application, 1)
         return x
 
-    def _route(self, name, router: Router | None, states, threshold):
-        shape = (-1, self.config.connections, len(self.config.branches))
+    def _route(self, router: Router | None, states, threshold):
+        shape = (-1, *self.network.units[1:])
         temperature = np.float32(self.network.temperature)
         if router is None:
             uniform = np.full((1, *shape[1:]), 1 / shape[2], np.float32)
             return self._apply(lambda t: select(uniform, t[:, None, None])[1], threshold)
         x = self.layers.Concatenate()(states)
-        for i, block in enumerate(router.blocks):
-            x = self._depthwise_pointwise(self._relu(x), f"{name}_{i}", block, 2)
+        for block in router.blocks:
+            x = self._depthwise_pointwise(self._relu(x), block, 2)
         x = self._apply(lambda x: tf.reduce_mean(x, [1, 2]), x)
-        logits = self._dense(x, f"{name}_dense", router.dense)
+        logits = self._dense(x, router.dense)
 
         def used(inputs):
             recalibrated = tf.nn.softmax(tf.reshape(inputs[0], shape) / temperature)
@@ -167,30 +170,29 @@ class _Builder:
 
         return self._apply(used, [logits, threshold])
 
-    def _depthwise_pointwise(self, x, name, weights: DepthwisePointwise, stride):
-        kernel = weights.depthwise
-        layer = self.depthwise(
-            kernel.shape[0], stride, "same", use_bias=False, name=f"{name}{DEPTHWISE}"
-        )
-        return self._conv(
-            self._with_weights(layer, x, kernel), f"{name}_pointwise", weights.pointwise
-        )
+    def _depthwise_pointwise(self, x, weights: DepthwisePointwise, stride):
+        size = len(weights.depthwise.kernel)
+        make = functools.partial(self.depthwise, size, stride, "same", use_bias=False)
+        return self._conv(self._with_weights(make, x, weights.depthwise), weights.pointwise)
 
-    def _conv(self, x, name, weights: Conv, stride=1):
+    def _conv(self, x, weights: Conv, stride=1):
         height, _, _, channels = weights.kernel.shape
-        layer = self.layers.Conv2D(channels, height, stride, "same", name=name)
-        return self._with_weights(layer, x, weights.kernel, weights.bias)
+        make = functools.partial(self.layers.Conv2D, channels, height, stride, "same")
+        return self._with_weights(make, x, weights)
 
-    def _dense(self, x, name, weights: Dense):
-        layer = self.layers.Dense(weights.kernel.shape[-1], name=name)
-        return self._with_weights(layer, x, weights.kernel, weights.bias)
+    def _dense(self, x, weights: Dense):
+        return self._with_weights(
+            functools.partial(self.layers.Dense, weights.kernel.shape[-1]), x, weights
+        )
 
-    def _with_weights(self, layer, x, *arrays):
+    def _with_weights(self, make: Callable[..., Any], x, part: Part):
+        name = self.names[id(part)]
+        layer = make(name=name)
         # Before it is wrapped: clusters start from the weights that are there.
         layer.build(x.shape)
-        layer.set_weights(arrays)
-        layer.trainable = ROUTER not in layer.name
-        return (self.wrap(layer) if is_compressed(layer.name) else layer)(x)
+        layer.set_weights([value for value in vars(part).values() if isinstance(value, np.ndarray)])
+        layer.trainable = ROUTER not in name
+        return (self.wrap(layer) if is_compressed(name, part) else layer)(x)
 
     def _relu(self, x):
         return self._apply(tf.nn.relu, x)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,10 @@ from typing import Any
 import numpy as np
 
 from drnet_tf.errors import UserError
+from drnet_tf.progress import Progress, silent
 from export.compress.twin import build_twin, read_twin
-from export.graphs.drnet.network import Network
+from export.graphs.graph import RoutedGraph
+from export.tflite.child_process import child_environment
 
 PRUNE, CLUSTER = "prune", "cluster"
 METHODS = (PRUNE, CLUSTER)
@@ -37,7 +38,7 @@ _LAST_CHARACTERS = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Compression:
-    """What to do to the kernels of a network.
+    """Says what to do to the kernels of a network.
 
     Args:
         method: of `METHODS`.
@@ -72,19 +73,15 @@ class Compression:
 
 
 class TwinProcess:
-    """The process that holds the twins. A context manager: it runs while in the block."""
+    """Runs the process that holds the twins while in its block: it is a context manager."""
 
     def __enter__(self) -> TwinProcess:
         self._connection, theirs = Pipe()
         self._log = tempfile.TemporaryFile()
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "KERAS_BACKEND": "tensorflow",
-        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env=child_environment() | {"KERAS_BACKEND": "tensorflow"},
             stdout=self._log,
             stderr=self._log,
         )
@@ -97,19 +94,21 @@ class TwinProcess:
         self._process.wait()
         self._log.close()
 
-    def logits(self, network: Network, images: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-        """What the twin of a network answers, float32 [batch, classes]."""
+    def logits(
+        self, network: RoutedGraph, images: np.ndarray, thresholds: np.ndarray
+    ) -> np.ndarray:
+        """Returns what the twin of a network answers, float32 [batch, classes]."""
         self._send("logits", network, images, thresholds)
         return self._receive()[1]
 
     def compress(
         self,
-        network: Network,
+        network: RoutedGraph,
         compression: Compression,
         batches: Iterable[Batch],
-        progress: Callable[[int, int, str], None] = lambda step, total, text: None,
-    ) -> Network:
-        """The network, compressed and fine-tuned.
+        progress: Progress = silent,
+    ) -> RoutedGraph:
+        """Returns the network, compressed and fine-tuned.
 
         Args:
             batches: as many as there are steps.
@@ -161,7 +160,7 @@ class TwinProcess:
 
 
 def pruning_steps(steps: int) -> tuple[int, int]:
-    """(last step at which weights are pruned, steps from one such step to the next).
+    """Returns the last step at which weights are pruned, and the steps from one such to the next.
 
     The last one is a multiple of the interval: at other steps weights are not pruned, and the final
     sparsity is that of this step.
@@ -182,11 +181,13 @@ def _serve(connection: Connection) -> None:
         connection.send(("result", answers[request](connection, *arguments)))
 
 
-def _logits(connection: Connection, network: Network, images, thresholds) -> np.ndarray:
+def _logits(connection: Connection, network: RoutedGraph, images, thresholds) -> np.ndarray:
     return build_twin(network)([images, thresholds]).numpy()
 
 
-def _compress(connection: Connection, network: Network, compression: Compression) -> Network:
+def _compress(
+    connection: Connection, network: RoutedGraph, compression: Compression
+) -> RoutedGraph:
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras
@@ -222,7 +223,7 @@ def _compress(connection: Connection, network: Network, compression: Compression
 
 
 def _tools(tfmot, compression: Compression) -> tuple[Callable, Callable]:
-    """What wraps a layer, and what takes the wrappers off a model."""
+    """Returns what wraps a layer, and what takes the wrappers off a model."""
     if compression.method == PRUNE:
         last, interval = pruning_steps(compression.steps)
         pruning = tfmot.sparsity.keras

@@ -2,15 +2,14 @@
 
     python -m export.convert --workdir=runs/digits --output=exported/digits
 
-writes exported/digits/model.tflite, saved_model/1/, labels.txt, model.json and what TF Serving is
-configured with; see export/folder/export.py. What is there afterwards is whole, or as it was
-before. With --static_threshold there is model_static.tflite too, see export/convert/fixed_file.py.
-With --quantization it goes on with what export/quantize/__main__.py does.
+writes exported/digits/model.tflite, saved_model/1/, labels.txt, model.json and the configuration
+of TF Serving; see export/folder/export.py. What is there afterwards is whole, or as it was before.
+With --static_threshold it writes model_static.tflite too, see export/convert/fixed_file.py. With
+--quantization it continues with what export/quantize/__main__.py does.
 """
 
 from __future__ import annotations
 
-import math
 import pathlib
 
 import numpy as np
@@ -18,46 +17,45 @@ import rich.console
 from absl import flags
 
 from drnet_tf import command_line
+from drnet_tf.data.errors import DataError
+from drnet_tf.data.evaluation_images import EvaluationImages
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.flags import define_run_flags, require_flags
+from drnet_tf.models.family import Family
 from drnet_tf.progress import ProgressBar
-from drnet_tf.runs.workdir import Trained, load_trained
+from drnet_tf.runs.workdir import Run, Trained, load_trained
 from drnet_tf.writing import check_folder_writable
 from export.convert.branch_use import counting_images, select_all
-from export.convert.conversion import check_threshold, convert
-from export.convert.fixed_file import MOST_USED, StaticRequest, read_branches, summary
+from export.convert.conversion import convert, knob_with
+from export.convert.fixed_file import MOST_USED, FixedRequest, read_branches, summary
 from export.convert.gate_choice import (
     AUTO,
     CONVOLUTIONS,
-    STRUCTURES,
-    choose_structure,
+    GATINGS,
+    choose_plan,
     gate_table,
     measure_gates,
 )
-from export.flags import open_run_images, require_tensorflow
+from export.flags import require_tensorflow
 from export.folder import names
-from export.folder.export import check_replaceable
-from export.graphs.drnet.folding import read_weights
-from export.graphs.plan import Structure
+from export.folder.export import Export, check_replaceable
+from export.graphs.graph import graph_of
+from export.graphs.plan import Plan
 from export.quantize.__main__ import (
+    check_quantization_flags,
     define_quantization_flags,
-    fine_tuning_from_flags,
     quantize_from_flags,
 )
-from export.quantize.quantization import parse_quantizations
-from export.saved_model.writer import Serving
-
-
-def _measured_structure(trained: Trained, images: np.ndarray, threshold: float) -> Structure:
-    """The structure of least expected time for images like these."""
-    with ProgressBar("structure") as bar:
-        times = measure_gates(read_weights(trained.model), progress=bar.update)
-    rich.console.Console().print(gate_table(times))
-    use = select_all(trained.model, images, threshold)[0].mean(axis=0)
-    return choose_structure(trained.model.config, times, use)
 
 
 def read_labels(path: str) -> list[str]:
-    """The lines of a text file."""
+    """Reads the lines of a text file.
+
+    Raises:
+        UserError: it is not in UTF-8.
+    """
     try:
         return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -65,20 +63,21 @@ def read_labels(path: str) -> list[str]:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
+    """Defines the flags of this command."""
+    define_run_flags()
     flags.DEFINE_string("output", None, "Folder to write.")
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
-    flags.DEFINE_string("labels", None, "File with a class name a line, instead of the data set's.")
+    flags.DEFINE_string(
+        "labels", None, "File with one class name per line, instead of the data set's names."
+    )
     flags.DEFINE_float(
         "default_threshold",
-        Serving.default_threshold,
-        "T of the SavedModel's signatures that take none; 1 runs all branches.",
+        None,
+        "T of the SavedModel's signatures that take none; the family's default if not given.",
     )
     flags.DEFINE_enum(
         "structure",
         CONVOLUTIONS,
-        STRUCTURES,
+        GATINGS,
         "Which branches sit in an IF: those with parameters, or where it pays at the default "
         "threshold, by times measured on this machine and the branches that images select.",
     )
@@ -99,58 +98,104 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    quantizations = parse_quantizations(values.quantization)
-    fine_tuning_from_flags()
-    if not values.workdir or not values.output:
-        raise UserError("needed are --workdir, a training run, and --output, the folder to write")
+    require_flags(workdir="a training run", output="the folder to write")
     # Before the model is loaded, which takes longer.
     check_replaceable(values.output)
     check_folder_writable(values.output)
-    check_threshold(values.default_threshold)
     require_tensorflow()
     class_names = read_labels(values.labels) if values.labels else None
     branches = read_branches(values.static_branches)
-    if values.static_threshold is not None and not math.isfinite(values.static_threshold):
-        raise UserError(f"--static_threshold must be finite, not {values.static_threshold}")
+    run = Run.load(values.workdir)
+    check_routing_flags(run.family)
+    quantizations = check_quantization_flags(run)
     trained = load_trained(values.workdir)
-    # Without the data set: who trains on random crops evaluates on the central one.
-    whole = not trained.run.settings.get("random_resized_crop", False)
-    static = structure = None
-    automatic = values.structure == AUTO
-    if class_names is None or automatic or values.static_threshold is not None:
-        dataset = open_run_images(trained.run, values.data_dir)
-        whole = dataset.whole
-        if class_names is None:
-            class_names = list(dataset.class_names)
-        if values.static_threshold is not None:
-            static = StaticRequest(values.static_threshold, branches, dataset, values.static_images)
-        if automatic:
-            images, _ = counting_images(dataset, values.structure_images)
-            structure = _measured_structure(trained, images, values.default_threshold)
-    console = rich.console.Console()
-    with console.status("Reading the weights") as status:
-        result = convert(
+    images = None
+    if class_names is None or values.structure == AUTO or values.static_threshold is not None:
+        images = open_run_images(run, values.data_dir)
+    fit = run.fit or _fit_of_data_set(run, images)
+    plan = static = None
+    if values.static_threshold is not None:
+        static = FixedRequest(values.static_threshold, branches, images, values.static_images)
+    if values.structure == AUTO:
+        pixels, _ = counting_images(images, values.structure_images)
+        plan = _measured_plan(trained, pixels, values.default_threshold)
+    with ProgressBar("converting", patience=1.0) as bar:
+        export = convert(
             trained,
-            class_names,
+            class_names or images.class_names,
             values.output,
-            status.update,
+            bar.update,
+            fit=fit,
             default_threshold=values.default_threshold,
-            whole=whole,
-            structure=structure,
+            plan=plan,
             static=static,
         )
+    _print_written(export)
+    if quantizations:
+        quantize_from_flags(trained, export, quantizations)
+
+
+def check_routing_flags(family: Family) -> None:
+    """Checks the flags that say how a model routes.
+
+    Raises:
+        UserError: a value is not one that the family's knob can take, or nothing routes.
+    """
+    values = flags.FLAGS
+    if family.knob is not None:
+        knob_with(family.knob, values.default_threshold)
+        if values.static_threshold is not None:
+            family.knob.check(values.static_threshold, "--static_threshold")
+        return
+    given = [name for name in ("default_threshold", "static_threshold") if values[name].present]
+    given += ["structure"] if values.structure == AUTO else []
+    if given:
+        raise UserError(
+            f"a model of the family {family.name} routes nothing: leave --{given[0]} out"
+        )
+
+
+def _fit_of_data_set(run: Run, images: EvaluationImages | None) -> Fit:
+    """Finds how the images of a run of an earlier version are resized, which it does not say.
+
+    Raises:
+        UserError: its data set cannot be opened.
+    """
+    try:
+        return (images or open_run_images(run, flags.FLAGS.data_dir)).fit
+    except DataError as error:
+        raise UserError(
+            f"this run, of an earlier version, does not say how its images are resized, and its "
+            f"data set, which does, cannot be opened: give --data_dir ({error})"
+        ) from error
+
+
+def _measured_plan(trained: Trained, images: np.ndarray, threshold: float | None) -> Plan:
+    """Chooses the plan of least expected time for images like these."""
+    graph = graph_of(trained.model)
+    with ProgressBar("structure") as bar:
+        times = measure_gates(graph, progress=bar.update)
+    rich.console.Console().print(gate_table(times))
+    knob = knob_with(trained.run.family.knob, threshold)
+    use = select_all(trained.model, images, knob.default)[0].mean(axis=0)
+    return choose_plan(trained.model.config, times, use)
+
+
+def _print_written(export: Export) -> None:
+    console = rich.console.Console()
+    size = export.description["files"][names.TFLITE_FILE]["bytes"]
+    skips = ""
+    if export.knob is not None:
+        skips = f" with {export.description['operators'].get('IF', 0)} branches that it can skip"
     console.print(
-        f"{result.folder}: {names.TFLITE_FILE} of {result.tflite_bytes / 1e6:.2f} MB with "
-        f"{result.operators.get('IF', 0)} branches that it can skip, {names.SAVED_MODEL}, "
+        f"{export.folder}: {names.TFLITE_FILE} of {size / 1e6:.2f} MB{skips}, {names.SAVED_MODEL}, "
         f"{names.LABELS_FILE}, {names.DESCRIPTION_FILE}",
         highlight=False,
         soft_wrap=True,
     )
-    if static is not None:
-        text = summary(result.description["static"])
-        console.print(f"{names.STATIC_FILE}: {text}", highlight=False, soft_wrap=True)
-    if quantizations:
-        quantize_from_flags(trained, values.output, quantizations, values.data_dir)
+    if export.fixed_file is not None:
+        text = summary(export.description["static"])
+        console.print(f"{export.fixed_file.name}: {text}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

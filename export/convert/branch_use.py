@@ -1,4 +1,4 @@
-"""Which branches images select: what structure choices and static files are made from."""
+"""Finds which branches images select: what plans and fixed files are made from."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from drnet_tf.data.evaluation_images import EvaluationImages, first_images
-from drnet_tf.models import DRNet
+from drnet_tf.models.drnet.network import DRNet
 
 BATCH = 32
 
 
 def counting_images(dataset: EvaluationImages, count: int) -> tuple[np.ndarray, str]:
-    """Images to count branches on, which are no test images, and the name of their split.
+    """Reads images to count branches on, which are no test images, and says of which split.
 
     They are validation images, or where a model was trained on these, training images.
     """
@@ -21,7 +21,7 @@ def counting_images(dataset: EvaluationImages, count: int) -> tuple[np.ndarray, 
 
 
 def select_all(model: DRNet, images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """The selected branches, bool, and the recalibrated weights of images.
+    """Finds the selected branches, bool, and the recalibrated weights of images.
 
     Returns:
         Two arrays [images, cells, connections, branches].
@@ -32,8 +32,8 @@ def select_all(model: DRNet, images: np.ndarray, threshold: float) -> tuple[np.n
         autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)]
     )
     def route(batch):
-        intermediates = model(batch, threshold=threshold)[1]
-        return intermediates["selected"], intermediates["recalibrated"]
+        routing = model(batch, threshold=threshold)[1]
+        return routing.selected, routing.own["recalibrated"]
 
     batches = [route(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
     selected, recalibrated = zip(*batches, strict=True)

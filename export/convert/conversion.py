@@ -3,75 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
+from drnet_tf.models.family import Knob
+from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import replacing
-from export.convert.fixed_file import StaticRequest, write_static_file
+from export.convert.fixed_file import FixedRequest, write_fixed_file
 from export.flags import require_tensorflow
 from export.folder import names
 from export.folder.description import describe
-from export.folder.export import check_replaceable
-from export.folder.names import saved_model_path
-from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.network import Network
-from export.graphs.plan import Structure, routed
-from export.saved_model.runner import SIGNATURES
-from export.saved_model.serving_files import write_serving_files
+from export.folder.export import Export, check_replaceable, write_description
+from export.folder.serving_files import write_serving_files
+from export.graphs.graph import RoutedGraph, graph_of, read_graph
+from export.graphs.plan import Plan, routed
+from export.saved_model.runner import signatures_of
 from export.saved_model.writer import Serving, write_saved_model
 from export.tflite.converter import to_tflite
 from export.tflite.operators import count_operators, not_builtin
 
-
-@dataclasses.dataclass(frozen=True)
-class ExportResult:
-    """What was written.
-
-    Args:
-        folder: the export.
-        tflite_bytes: size of model.tflite.
-        operators: how often each operator occurs in it.
-        description: the content of model.json.
-    """
-
-    folder: pathlib.Path
-    tflite_bytes: int
-    operators: dict[str, int]
-    description: dict
+#: How many things `convert` reports to have done.
+_STEPS = 3
 
 
 def convert(
     trained: Trained,
     class_names: Sequence[str],
     output: pathlib.Path | str,
-    announce: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     *,
-    default_threshold: float = Serving.default_threshold,
-    whole: bool = Serving.whole,
-    structure: Structure | None = None,
-    static: StaticRequest | None = None,
-) -> ExportResult:
+    fit: Fit | None = None,
+    default_threshold: float | None = None,
+    plan: Plan | None = None,
+    static: FixedRequest | None = None,
+) -> Export:
     """Writes the export of a model.
 
     Args:
         trained: the model and where it comes from.
         class_names: one for each class, in order.
         output: folder to write; an older export there is replaced.
-        announce: called with what is being done.
-        default_threshold: T of the SavedModel's signatures that take none.
-        whole: whether evaluation resizes the images of the data set whole: images that a server
-            gets as JPEG or PNG are brought to the model's size in the same way.
-        structure: how model.tflite runs the branches; None for an IF around every one that has
-            parameters.
+        progress: called with the steps done, their number, and what is being done.
+        fit: how images that a server gets as JPEG or PNG are brought to the model's size; None for
+            what the run has written down.
+        default_threshold: T of the SavedModel's signatures that take none; None for the family's.
+        plan: how model.tflite runs the units; None for an IF around those that pay for it.
         static: the file without routing to write too, if any.
+
+    Returns:
+        What was written.
 
     Raises:
         UserError: `output` holds something else, there are too few or too many names, the default
-            threshold is no number, or a branch of one's own does not convert.
+            threshold is no number, the run does not say how its images are resized, or a branch of
+            one's own does not convert.
     """
     config = trained.model.config
     check_replaceable(output)
@@ -80,27 +68,32 @@ def convert(
         raise UserError(f"the model has {config.classes} classes, not {len(class_names)}")
     if any("\n" in name or not name.strip() for name in class_names):
         raise UserError("a class name is empty or has a line break in it")
-    check_threshold(default_threshold)
-    network = read_weights(trained.model)
-    structure = structure or routed(config)
-    serving = Serving(class_names, default_threshold, whole)
+    knob = knob_with(trained.run.family.knob, default_threshold)
+    fit = fit or trained.run.fit
+    if fit is None:
+        raise UserError("the run does not say how its images are brought to the model's size")
+    graph = graph_of(trained.model)
+    plan = plan or routed(graph)
+    serving = Serving(class_names, fit, knob and knob.default)
     with replacing(output) as folder:
         folder.mkdir()
-        announce(f"Converting to {names.TFLITE_FILE}")
-        model, operators = _routed_tflite(network, structure)
+        progress(0, _STEPS, f"converting to {names.TFLITE_FILE}")
+        model, operators = _checked_tflite(graph, plan)
         (folder / names.TFLITE_FILE).write_bytes(model)
-        announce(f"Writing {names.SAVED_MODEL}")
-        write_saved_model(network, serving, saved_model_path(folder))
+        progress(1, _STEPS, f"writing {names.SAVED_MODEL}")
+        # Without what is done for the kernels of LiteRT.
+        write_saved_model(read_graph(trained.model), serving, names.saved_model_path(folder))
         write_serving_files(folder, config.image_size)
+        progress(2, _STEPS, f"writing {names.DESCRIPTION_FILE}")
         facts = {}
         if static is not None:
-            facts["static"] = write_static_file(
+            facts["static"] = write_fixed_file(
                 trained.model,
-                network,
+                graph,
                 static,
                 folder / names.STATIC_FILE,
                 folder / names.TFLITE_FILE,
-                announce,
+                progress,
             )
         (folder / names.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
         description = describe(
@@ -108,40 +101,46 @@ def convert(
             class_names,
             folder,
             operators,
-            structure,
+            graph,
+            plan,
+            knob,
             {
-                "default_threshold": default_threshold,
-                "encoded_images": names.WHOLE if whole else names.CENTRE_CROP,
-                "signatures": list(SIGNATURES),
+                "default_threshold": serving.default_threshold,
+                "encoded_images": str(fit),
+                "signatures": list(signatures_of(graph.routed)),
             },
         )
         description |= facts
-        text = json.dumps(description, indent=1) + "\n"
-        (folder / names.DESCRIPTION_FILE).write_text(text)
-    return ExportResult(pathlib.Path(output), len(model), operators, description)
+        write_description(folder, description)
+    return Export(pathlib.Path(output), description)
 
 
-def _routed_tflite(network: Network, structure: Structure) -> tuple[bytes, dict[str, int]]:
-    own = sorted({network.config.branches[key[1]] for cell in network.cells for key in cell.layers})
+def knob_with(knob: Knob | None, default: float | None) -> Knob | None:
+    """Returns a family's knob with another default, if one is given.
+
+    Raises:
+        UserError: it is not one that the knob can take, or there is no knob.
+    """
+    if default is None:
+        return knob
+    if knob is None:
+        raise UserError("a model without routing has no default threshold: leave it out")
+    return dataclasses.replace(knob, default=knob.check(default, "the default threshold"))
+
+
+def _checked_tflite(graph: RoutedGraph, plan: Plan) -> tuple[bytes, dict[str, int]]:
+    own = ", ".join(graph.own_layers)
     try:
-        model = to_tflite(network, structure)
+        model = to_tflite(graph, plan)
     except Exception as error:
         # Only the layers of a user can hold what the converter does not know.
         if not own:
             raise
-        raise UserError(f"branch {', '.join(own)} does not convert to TFLite: {error}") from error
+        raise UserError(f"branch {own} does not convert to TFLite: {error}") from error
     operators = count_operators(model)
     if unknown := not_builtin(operators):
         raise UserError(
-            f"branch {', '.join(own)} needs operators that TFLite does not have built in: "
-            f"{', '.join(unknown)}"
+            f"{f'branch {own}' if own else 'the model'} needs operators that TFLite does not have "
+            f"built in: {', '.join(unknown)}"
         )
     return model, dict(operators)
-
-
-def check_threshold(threshold: float) -> None:
-    """Raises:
-    UserError: it is not a number.
-    """
-    if math.isnan(threshold):
-        raise UserError("the default threshold must be a number, customarily from 0 to 1, not NaN")

@@ -1,4 +1,4 @@
-"""A file without routing: the most used branches of each connection, the same for all images.
+"""Writes a file without routing: the most used branches of each connection, for all images.
 
 Delegates for GPUs and NPUs take no IF. `model_static.tflite` has none, and none of the branches
 that images seldom select; the weights of the kept ones are the router's, of each image, divided by
@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from drnet_tf.data.evaluation_images import EvaluationImages
 from drnet_tf.errors import UserError
-from drnet_tf.models import DRNet
+from drnet_tf.models.drnet.network import DRNet
+from drnet_tf.progress import Progress
 from export.convert.branch_use import BATCH, counting_images, select_all
-from export.graphs.drnet.network import Network
+from export.graphs.graph import RoutedGraph
 from export.graphs.plan import fixed
 from export.tflite.converter import to_tflite
-from export.tflite.runner import StaticRunner, TFLiteRunner
+from export.tflite.runner import TFLiteRunner
 from export.tflite.threads import in_threads, worker_count
 
 #: The rule that keeps as many branches of each connection as images select on average, rounded up.
@@ -31,8 +31,8 @@ WEIGHTS = "router"
 
 
 @dataclasses.dataclass(frozen=True)
-class StaticRequest:
-    """Which static file to write.
+class FixedRequest:
+    """Says which fixed file to write.
 
     Args:
         threshold: T at which the use of branches is counted.
@@ -48,31 +48,33 @@ class StaticRequest:
     images: int = 1000
 
 
-def write_static_file(
+def write_fixed_file(
     model: DRNet,
-    network: Network,
-    request: StaticRequest,
+    graph: RoutedGraph,
+    request: FixedRequest,
     path: pathlib.Path,
     routed: pathlib.Path,
-    announce: Callable[[str], None],
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Writes a static file and compares it with the routed one on the test images.
+    """Writes a fixed file and compares it with the routed one on the test images.
 
     Args:
-        model: whose branches are counted; `network` has its weights.
+        model: whose branches are counted; `graph` is of it.
         path: to write.
         routed: the .tflite with routing.
-        announce: called with what is being done.
+        progress: called with the test images that were classified, their number, and what is being
+            done.
 
     Returns:
         What model.json says of it, see model_schema.json.
     """
     images, split = counting_images(request.dataset, request.images)
-    announce(f"Counting the branches that {len(images)} images select")
+    total = request.dataset.count("test")
+    progress(0, total, f"counting the branches that {len(images)} images select")
     selected, recalibrated = select_all(model, images, request.threshold)
     kept = kept_branches(selected, recalibrated, request.branches)
-    announce(f"Converting to {path.name}")
-    path.write_bytes(to_tflite(network, fixed(kept)))
+    progress(0, total, f"converting to {path.name}")
+    path.write_bytes(to_tflite(graph, fixed(kept)))
     return {
         "threshold": float(request.threshold),
         "branches": str(request.branches),
@@ -80,14 +82,14 @@ def write_static_file(
         "kept": kept.astype(int).tolist(),
         "macs": int(model.cost.of_selection(kept)[1]),
         "calibration": {"split": split, "images": len(images)},
-        "accuracy": compare(path, routed, request, announce),
+        "accuracy": compare(path, routed, request, progress),
     }
 
 
 def kept_branches(
     selected: np.ndarray, recalibrated: np.ndarray, branches: str | int
 ) -> np.ndarray:
-    """The branches that a static file keeps: the most often selected ones of each connection.
+    """Finds the branches that a fixed file keeps: those most often selected of each connection.
 
     Where two are selected equally often, the one of more mean weight comes first, then the one of
     lower index. Every connection keeps the same number: with one cut-off in use for all, some keep
@@ -115,10 +117,10 @@ def kept_branches(
 def compare(
     path: pathlib.Path,
     routed: pathlib.Path,
-    request: StaticRequest,
-    announce: Callable[[str], None],
+    request: FixedRequest,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Accuracy of a static and of the routed file on the test images, with LiteRT on all cores."""
+    """Measures the fixed and the routed file on the test images, with LiteRT on all cores."""
     total = request.dataset.count("test")
 
     def examples():
@@ -129,29 +131,29 @@ def compare(
         image, label = example
         outputs = runners[1].run(image, request.threshold)
         return (
-            runners[0].run(image).argmax() == label,
+            runners[0].run(image).probabilities.argmax() == label,
             outputs.probabilities.argmax() == label,
             outputs.flops,
         )
 
     results = []
     for result in in_threads(
-        lambda: (StaticRunner(path), TFLiteRunner(routed)), classify, examples(), worker_count(0)
+        lambda: (TFLiteRunner(path), TFLiteRunner(routed)), classify, examples(), worker_count(0)
     ):
         results.append(result)
-        announce(f"Classifying test images: {len(results)} of {total}")
-    static_correct, routed_correct, macs = np.mean(np.asarray(results, np.float64), axis=0)
+        progress(len(results), total, "classifying test images")
+    fixed_correct, routed_correct, macs = np.mean(np.asarray(results, np.float64), axis=0)
     return {
         "split": "test",
         "images": len(results),
-        "static": float(static_correct),
+        "static": float(fixed_correct),
         "routed": float(routed_correct),
         "routed_macs": float(macs),
     }
 
 
 def read_branches(text: str) -> str | int:
-    """MOST_USED, or the number that a flag gives.
+    """Reads MOST_USED, or a number, from the value of a flag.
 
     Raises:
         UserError: it is neither.
@@ -167,7 +169,7 @@ def read_branches(text: str) -> str | int:
 
 
 def summary(facts: dict[str, Any]) -> str:
-    """One line on what `write_static_file` returned."""
+    """Says in one line what `write_fixed_file` returned."""
     accuracy = facts["accuracy"]
     return (
         f"{100 * accuracy['static']:.2f}% of {accuracy['images']} test images right at "

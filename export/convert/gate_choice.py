@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable
 
 import numpy as np
 import rich.table
 
+from drnet_tf.errors import UserError
 from drnet_tf.layers.branches import Pool, Skip, find_branch
 from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.progress import Progress, silent
 from export.graphs.drnet.network import Network
 from export.graphs.drnet.single_branch import (
     Geometry,
@@ -31,17 +32,17 @@ from export.graphs.drnet.single_branch import (
     in_an_if,
     next_to_nothing,
 )
-from export.graphs.drnet.vector_lanes import fill_vector_lanes
-from export.graphs.plan import Structure
+from export.graphs.graph import RoutedGraph
+from export.graphs.plan import Plan
 from export.tflite.timing import TimedGraph, take_turns
 
 CONVOLUTIONS, AUTO = "convolutions", "auto"
-STRUCTURES = (CONVOLUTIONS, AUTO)
+GATINGS = (CONVOLUTIONS, AUTO)
 
 
 @dataclasses.dataclass(frozen=True)
 class GateTimes:
-    """Microseconds that a branch adds to a graph.
+    """Holds the microseconds that a branch adds to a graph.
 
     Args:
         always: without an IF.
@@ -54,30 +55,35 @@ class GateTimes:
     skipped: float
 
     def expected(self, share: float) -> float:
-        """In an IF, where that share of images selects it."""
+        """Computes the mean in an IF that this share of images selects."""
         return share * self.taken + (1 - share) * self.skipped
 
 
 def measure_gates(
-    network: Network,
+    graph: RoutedGraph,
     seconds: float = 20.0,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> dict[Geometry, GateTimes]:
     """Times every kind of branch of a network at every shape, with and without an IF.
 
     Args:
+        graph: as it is converted.
         seconds: how long to time, conversions apart.
         progress: called with the steps done, their number, and what is being done.
+
+    Raises:
+        UserError: the graph is not of a DRNet.
     """
-    padded = fill_vector_lanes(network)
+    if not isinstance(graph, Network):
+        raise UserError("only what branches of a DRNet take in an IF can be measured")
     nothing = TimedGraph(next_to_nothing())
-    places = first_places(network.config)
+    places = first_places(graph.config)
     graphs: dict[Geometry, list[TimedGraph]] = {}
     for done, (geometry, place) in enumerate(places.items()):
         progress(done, len(places), "converting")
-        gate = in_an_if(padded, place)
+        gate = in_an_if(graph, place)
         graphs[geometry] = [
-            TimedGraph(always(padded, place)),
+            TimedGraph(always(graph, place)),
             TimedGraph(gate, taken=True),
             TimedGraph(gate, taken=False),
         ]
@@ -88,29 +94,28 @@ def measure_gates(
     }
 
 
-def choose_structure(
-    config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.ndarray
-) -> Structure:
-    """The structure of least expected time.
+def choose_plan(config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.ndarray) -> Plan:
+    """Finds the plan of least expected time.
 
     Args:
         times: of every geometry of the network.
         use: [cells, connections, branches], the share of images that select each branch.
     """
     gates = np.zeros(use.shape, bool)
+    of_place = geometries(config)
     for places in _decided_together(config):
         shares = [float(use[place]) for place in places]
-        costs = [times[geometries(config)[i][j][k]] for i, j, k in places]
+        costs = [times[of_place[i][j][k]] for i, j, k in places]
         gated = sum(cost.expected(share) for cost, share in zip(costs, shares, strict=True))
         weighting = sum(_weighting(config, times, place) for place in places[1:])
         if gated < costs[0].always + weighting:
             for place in places:
                 gates[place] = True
-    return Structure(gates=gates)
+    return Plan(gated=gates)
 
 
 def gate_table(times: dict[Geometry, GateTimes]) -> rich.table.Table:
-    """A line for each kind of branch at each shape."""
+    """Makes a table with a line for each kind of branch at each shape."""
     table = rich.table.Table(
         title="microseconds of a branch: always run, in an IF and taken, skipped",
         title_justify="left",
@@ -124,11 +129,10 @@ def gate_table(times: dict[Geometry, GateTimes]) -> rich.table.Table:
 
 
 def _decided_together(config: DRNetConfig) -> list[list[Place]]:
-    """Places of branches: those of a pool of one node together, every other one alone."""
+    """Groups places of branches: those of a pool of one node together, every other one alone."""
     groups: dict[tuple, list[Place]] = defaultdict(list)
-    sources = [source for pair in config.node_inputs for source in pair]
     for cell in range(config.cells):
-        for connection, source in enumerate(sources):
+        for connection, source in enumerate(config.sources):
             for branch, name in enumerate(config.branches):
                 pool = isinstance(find_branch(name), Pool)
                 key = (cell, branch, "node", source) if pool else (cell, branch, "of", connection)
@@ -137,7 +141,7 @@ def _decided_together(config: DRNetConfig) -> list[list[Place]]:
 
 
 def _weighting(config: DRNetConfig, times: dict[Geometry, GateTimes], place: Place) -> float:
-    """What a further reader of a shared pool adds: a weight and an addition, as a skip does."""
+    """Says what a further reader of a shared pool adds: a weight and an addition, as of a skip."""
     cell, connection, branch = place
     name, channels, stride, size = geometries(config)[cell][connection][branch]
     for other in config.branches:

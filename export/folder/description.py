@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from drnet_tf.models.cost import CostTable
+from drnet_tf.models.family import Knob
 from drnet_tf.runs.workdir import Trained
 from export.folder.names import FLOAT32, TFLITE_FILE
-from export.graphs.plan import Structure, gated_branches
+from export.graphs.graph import RoutedGraph
+from export.graphs.plan import Plan
 
 FORMAT = "drnet-tf export"
 FORMAT_VERSION = 1
 #: Of model.json, which the schema describes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA_FILE = pathlib.Path(__file__).with_name("model_schema.json")
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
@@ -29,14 +32,17 @@ def describe(
     class_names: Sequence[str],
     folder: pathlib.Path,
     operators: dict[str, int],
-    structure: Structure,
+    graph: RoutedGraph,
+    plan: Plan,
+    knob: Knob | None,
     serving: dict[str, Any],
 ) -> dict[str, Any]:
-    """The content of model.json for an export whose other files are in `folder`.
+    """Writes the content of model.json for an export whose other files are in `folder`.
 
     Args:
         operators: how often each operator occurs in the .tflite.
-        structure: how it runs the branches.
+        graph, plan: what it was made from, and how it runs the units.
+        knob: the family's, with the default that the SavedModel has; None where nothing routes.
         serving: what the signatures of the SavedModel do.
     """
     config, cost = trained.model.config, trained.model.cost
@@ -44,6 +50,7 @@ def describe(
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "schema_version": SCHEMA_VERSION,
+        "family": trained.run.family.name,
         "model": trained.run.model,
         "dataset": trained.run.dataset,
         "checkpoint": trained.checkpoint.name,
@@ -61,18 +68,12 @@ def describe(
             },
         },
         "class_names": list(class_names),
+        "knob": knob and knob.to_dict(),
+        "units": _units(cost, graph.unit_names),
+        "gates": _gates(plan, cost.units) if graph.routed else None,
         "serving": serving,
-        "branch_names": list(config.branches),
-        "gated_branches": list(gated_branches(config, structure)),
-        "gates": np.asarray(structure.gates, int).tolist(),
-        "cells": config.cells,
-        "connections": config.connections,
-        "temperature": float(trained.model.temperature.numpy()),
-        "macs": {
-            "fixed": cost.fixed.macs,
-            "branches": cost.branch_macs.tolist(),
-            "total": cost.total.macs,
-        },
+        "macs": {"fixed": cost.fixed.macs, "total": cost.total.macs},
+        **graph.facts(plan),
         "parameters": cost.total.params,
         "operators": dict(sorted(operators.items())),
         "tflite": {FLOAT32: TFLITE_FILE},
@@ -85,16 +86,36 @@ def describe(
     }
 
 
-def describe_file(path: pathlib.Path) -> dict[str, Any]:
-    """What model.json says of a file."""
-    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+def _units(cost: CostTable, names: Sequence[str]) -> dict[str, Any]:
+    # A table that counts in its own way has costs that do not add up.
+    additive = type(cost).of_selection is CostTable.of_selection
+    return {
+        "shape": list(cost.units),
+        "names": list(names),
+        "macs": cost.unit_macs.tolist() if additive and cost.units else None,
+        "additive": additive,
+    }
+
+
+def _gates(plan: Plan, units: tuple[int, ...]) -> list:
+    gated = np.zeros(units) if plan.gated is None else np.asarray(plan.gated)
+    return gated.astype(int).tolist()
+
+
+def describe_file(content: pathlib.Path | bytes) -> dict[str, Any]:
+    """Returns what model.json says of a file, given its path or its content."""
+    if isinstance(content, bytes):
+        return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return {"sha256": sha256(content), "bytes": content.stat().st_size}
 
 
 def sha256(path: pathlib.Path) -> str:
+    """Computes the checksum of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @functools.cache
-def _schema() -> dict[str, Any]:
+def schema() -> dict[str, Any]:
+    """Reads the schema of model.json."""
     return json.loads(_SCHEMA_FILE.read_text())

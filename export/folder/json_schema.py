@@ -12,16 +12,31 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
     "boolean": bool,
     "integer": int,
+    "null": type(None),
     "number": (int, float),
     "object": dict,
     "string": str,
 }
 
+#: Keywords that are for values of one type only.
+_OF_TYPE = {
+    "minimum": "number",
+    "maximum": "number",
+    "minItems": "array",
+    "maxItems": "array",
+    "items": "array",
+    "pattern": "string",
+    "required": "object",
+    "properties": "object",
+    "additionalProperties": "object",
+}
 _ANNOTATIONS = {"$schema", "$defs", "title", "description"}
 
 
 def violations(value: Any, schema: dict, root: dict | None = None, where: str = "$") -> list[str]:
-    """What is wrong with a value, a line each.
+    """Lists what is wrong with a value, one line each.
+
+    As the standard has it, a keyword says nothing of values of a type that it is not for.
 
     Args:
         value: as `json.loads` gives it.
@@ -42,12 +57,13 @@ def violations(value: Any, schema: dict, root: dict | None = None, where: str = 
             found.append(f"{where}: {text}")
 
     for keyword, argument in schema.items():
+        if keyword in _OF_TYPE and not isinstance(value, _TYPES[_OF_TYPE[keyword]]):
+            continue
         match keyword:
             case "type":
-                # In Python a bool is an int too, in JSON it is not.
-                is_bool = isinstance(value, bool)
-                if not isinstance(value, _TYPES[argument]) or is_bool != (argument == "boolean"):
-                    return [*found, f"{where}: is no {argument}"]
+                allowed = [argument] if isinstance(argument, str) else argument
+                if not any(_is_of(value, name) for name in allowed):
+                    return [*found, f"{where}: is no {' or '.join(allowed)}"]
             case "const":
                 check(type(value) is type(argument) and value == argument, f"is not {argument!r}")
             case "enum":
@@ -77,3 +93,8 @@ def violations(value: Any, schema: dict, root: dict | None = None, where: str = 
             case _ if keyword not in _ANNOTATIONS:
                 raise ValueError(f"{keyword} is not checked: add it")
     return found
+
+
+def _is_of(value: Any, name: str) -> bool:
+    # In Python a bool is an int too, in JSON it is not.
+    return isinstance(value, _TYPES[name]) and isinstance(value, bool) == (name == "boolean")

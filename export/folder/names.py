@@ -8,8 +8,6 @@ TFLITE_FILE = "model.tflite"
 STATIC_FILE = "model_static.tflite"
 #: The quantization of `TFLITE_FILE`: none.
 FLOAT32 = "float32"
-#: How image files are brought to the model's size, see `drnet_tf.data.decoding.centre`.
-WHOLE, CENTRE_CROP = "whole", "centre crop"
 SAVED_MODEL = "saved_model"
 SAVED_MODEL_VERSION = "1"
 LABELS_FILE = "labels.txt"
@@ -18,5 +16,11 @@ BATCHING_CONFIG = "batching.config"
 DESCRIPTION_FILE = "model.json"
 
 
+def quantized_file(quantization: str) -> str:
+    """Returns the name of the .tflite file of a quantization other than float32."""
+    return f"model_{quantization}.tflite"
+
+
 def saved_model_path(export_dir: pathlib.Path | str) -> pathlib.Path:
+    """Returns the folder of the SavedModel in an export."""
     return pathlib.Path(export_dir, SAVED_MODEL, SAVED_MODEL_VERSION)

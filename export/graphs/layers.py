@@ -11,29 +11,36 @@ import numpy as np
 import tensorflow as tf
 
 from export.graphs.drnet.network import Router
-from export.graphs.parts import Conv, Dense, DepthwisePointwise, Separable
+from export.graphs.in_float import EVERY_NTH_PIXEL
+from export.graphs.parts import Conv, Dense, Depthwise, DepthwisePointwise, Separable
 
 
 def conv(x: tf.Tensor, weights: Conv, stride: int = 1) -> tf.Tensor:
-    """Convolution with "same" padding and bias."""
+    """Convolves with "same" padding and adds the bias."""
     x = _rounded(x, weights.rounding.input)
     x = tf.nn.conv2d(x, weights.kernel, stride, "SAME") + weights.bias
     return _rounded(x, weights.rounding.output)
 
 
 def dense(x: tf.Tensor, weights: Dense) -> tf.Tensor:
-    """[batch, inputs] to [batch, outputs]."""
+    """Computes [batch, outputs] of [batch, inputs]."""
     return tf.matmul(x, weights.kernel) + weights.bias
 
 
-def depthwise_pointwise(x: tf.Tensor, weights: DepthwisePointwise, stride: int = 1) -> tf.Tensor:
+def depthwise(x: tf.Tensor, weights: Depthwise, stride: int = 1) -> tf.Tensor:
+    """Convolves each channel by itself, with "same" padding."""
     x = _rounded(x, weights.rounding.input)
-    x = tf.nn.depthwise_conv2d(x, weights.depthwise, [1, stride, stride, 1], "SAME")
-    return conv(_rounded(x, weights.rounding.output), weights.pointwise)
+    x = tf.nn.depthwise_conv2d(x, weights.kernel, [1, stride, stride, 1], "SAME")
+    return _rounded(x, weights.rounding.output)
+
+
+def depthwise_pointwise(x: tf.Tensor, weights: DepthwisePointwise, stride: int = 1) -> tf.Tensor:
+    """Convolves each channel by itself, and then the channels at each pixel."""
+    return conv(depthwise(x, weights.depthwise, stride), weights.pointwise)
 
 
 def separable_conv(rectified: tf.Tensor, weights: Separable, stride: int) -> tf.Tensor:
-    """A separable convolution of a node after ReLU, which its readers share."""
+    """Computes a separable convolution of a node after ReLU, which its readers share."""
     x = depthwise_pointwise(rectified, weights[0], stride)
     for application in weights[1:]:
         x = depthwise_pointwise(tf.nn.relu(x), application)
@@ -41,7 +48,7 @@ def separable_conv(rectified: tf.Tensor, weights: Separable, stride: int) -> tf.
 
 
 def stem(x: tf.Tensor, convs: tuple[Conv, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-    """The two inputs of the first cell, from a normalized image."""
+    """Computes the two inputs of the first cell from a normalized image."""
     if len(convs) == 1:
         x = conv(x, convs[0])
         return x, x
@@ -52,7 +59,7 @@ def stem(x: tf.Tensor, convs: tuple[Conv, ...]) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def preprocess(x: tf.Tensor, parts: tuple[Conv, ...]) -> tf.Tensor:
-    """An input of a cell in the cell's channels and size."""
+    """Brings an input of a cell to the cell's channels and size."""
     x = tf.nn.relu(x)
     if len(parts) == 1:
         return conv(x, parts[0])
@@ -64,21 +71,20 @@ def preprocess(x: tf.Tensor, parts: tuple[Conv, ...]) -> tf.Tensor:
 
 
 def every_nth_pixel(x: tf.Tensor, stride: int) -> tf.Tensor:
-    """x[:, ::stride, ::stride], as a depthwise convolution with ones: that is accelerated."""
+    """Computes x[:, ::stride, ::stride] as a depthwise convolution with ones, which is fast."""
     ones = np.ones((1, 1, x.shape[-1], 1), np.float32)
-    # The name by which a quantization recipe leaves the pixels as they are.
-    with tf.name_scope("every_nth_pixel"):
+    with tf.name_scope(EVERY_NTH_PIXEL):
         return tf.nn.depthwise_conv2d(x, ones, [1, stride, stride, 1], "SAME")
 
 
 def router_net(states: list[tf.Tensor], weights: Router) -> tf.Tensor:
-    """The two preprocessed inputs of a cell to logits [batch, connections * branches].
+    """Computes logits [batch, connections * branches] of the two preprocessed inputs of a cell.
 
     The first depthwise convolution reads them one by one, after the ReLU that branches share, and
     what is concatenated is a quarter of their size.
     """
     first, *others = weights.blocks
-    kernels = np.split(first.depthwise, len(states), axis=2)
+    kernels = np.split(first.depthwise.kernel, len(states), axis=2)
     x = tf.concat(
         [
             tf.nn.depthwise_conv2d(tf.nn.relu(state), kernel, [1, 2, 2, 1], "SAME")
@@ -93,5 +99,5 @@ def router_net(states: list[tf.Tensor], weights: Router) -> tf.Tensor:
 
 
 def _rounded(x: tf.Tensor, span: tuple[float, float] | None) -> tf.Tensor:
-    """The nearest of the 256 values that int8 holds of a span; the gradient is that of clipping."""
+    """Rounds to the 256 values that int8 holds of a span; the gradient is that of clipping."""
     return x if span is None else tf.quantization.fake_quant_with_min_max_args(x, *span)

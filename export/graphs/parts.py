@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,14 @@ class Conv:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Depthwise:
+    """A depthwise convolution without bias, kernel [height, width, channels, 1]."""
+
+    kernel: np.ndarray
+    rounding: Rounding = Rounding()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dense:
     """A dense layer: kernel [inputs, outputs], bias [outputs]."""
 
@@ -42,14 +52,24 @@ class Dense:
     bias: np.ndarray
 
 
+Part = Conv | Depthwise | Dense
+#: Called with the name of a part, unique in its graph, and the part; returns one of its type.
+Change = Callable[[str, Any], Any]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class DepthwisePointwise:
-    """A depthwise convolution, kernel [k, k, channels, 1], and the pointwise one behind it."""
+    """A depthwise convolution and the pointwise one behind it."""
 
-    depthwise: np.ndarray
+    depthwise: Depthwise
     pointwise: Conv
-    #: Of the depthwise convolution.
-    rounding: Rounding = Rounding()
+
+    def map(self, name: str, change: Change) -> DepthwisePointwise:
+        """Returns what `change` makes of both."""
+        return DepthwisePointwise(
+            change(f"{name}_depthwise", self.depthwise),
+            change(f"{name}_pointwise", self.pointwise),
+        )
 
 
 #: The applications of a separable convolution, first to last.
@@ -57,7 +77,7 @@ Separable = tuple[DepthwisePointwise, ...]
 
 
 def fold(kernel, gamma, beta, mean, variance, epsilon: float) -> Conv:
-    """The convolution that equals one without bias and the batch normalization behind it.
+    """Makes the convolution that equals one without bias and the batch normalization behind it.
 
     Args:
         kernel: [height, width, inputs, outputs].

@@ -21,7 +21,6 @@ the routers read, however, comes from convolutions in int8.
 from __future__ import annotations
 
 import itertools
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,12 +30,12 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import EvaluationImages, random_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.progress import ProgressBar
-from drnet_tf.runs.workdir import Trained, load_trained
-from drnet_tf.writing import check_folder_writable
-from export.flags import open_run_images, require_tensorflow
+from drnet_tf.runs.workdir import Run, Trained
+from export.flags import define_export_flags, open_export, require_export_flags
 from export.folder import names
-from export.folder.export import check_files, check_source, tflite_files
+from export.folder.export import Export
 from export.quantize.fine_tuning import FineTuning
 from export.quantize.quantization import (
     CALIBRATED,
@@ -46,7 +45,7 @@ from export.quantize.quantization import (
     NONE,
     QUANTIZATIONS,
     QUICK,
-    file_name,
+    check_tunable,
     parse_quantizations,
     quantize,
 )
@@ -55,11 +54,9 @@ CALIBRATION_IMAGES = 100
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
-    flags.DEFINE_string("workdir", None, "Folder of a training run.")
-    flags.DEFINE_string("export_dir", None, "Folder of its export; the files are added to it.")
+    """Defines the flags of this command."""
+    define_export_flags()
     define_quantization_flags(",".join(QUICK))
-    flags.DEFINE_string("data_dir", None, "Prepared data set, instead of the run's.")
 
 
 def define_quantization_flags(default: str) -> None:
@@ -79,30 +76,38 @@ def define_quantization_flags(default: str) -> None:
     flags.DEFINE_float("qat_learning_rate", DEFAULT.learning_rate, "Of the first step.")
 
 
-def fine_tuning_from_flags() -> FineTuning:
-    """Raises:
-    UserError: a value is out of its range.
+def check_quantization_flags(run: Run) -> list[str]:
+    """Reads --quantization, and checks the other flags that `quantize_from_flags` reads.
+
+    Raises:
+        UserError: a value is out of its range, or cannot be had of the model of this run.
     """
+    quantizations = parse_quantizations(flags.FLAGS.quantization)
+    _fine_tuning()
+    if INT8_QAT in quantizations:
+        check_tunable(run)
+    return quantizations
+
+
+def _fine_tuning() -> FineTuning:
     values = flags.FLAGS
     return FineTuning(values.qat_steps, values.qat_learning_rate, values.qat_batch_size)
 
 
-def quantize_from_flags(
-    trained: Trained, export_dir: str, quantizations: Sequence[str], data_dir: str | None
-) -> None:
+def quantize_from_flags(trained: Trained, export: Export, quantizations: Sequence[str]) -> None:
     """Reads the images, adds the files, and says so."""
-    fine_tuning, seed = fine_tuning_from_flags(), flags.FLAGS.quantization_seed
+    fine_tuning, seed = _fine_tuning(), flags.FLAGS.quantization_seed
     images = None
     batches: Iterator[np.ndarray] = iter(())
     if set(quantizations) & set(CALIBRATED):
-        dataset = open_run_images(trained.run, data_dir)
+        dataset = open_run_images(trained.run, flags.FLAGS.data_dir)
         if INT8_QAT in quantizations:
             batches = _batches(dataset, fine_tuning.batch_size, seed)
         images = random_images(dataset, flags.FLAGS.calibration_images, seed)
     with ProgressBar("quantizing", patience=1.0) as bar:
-        sizes = quantize(
+        export = quantize(
             trained,
-            export_dir,
+            export,
             quantizations,
             images,
             progress=bar.update,
@@ -110,19 +115,19 @@ def quantize_from_flags(
             fine_tuning=fine_tuning,
             seed=seed,
         )
-    float32 = tflite_files(export_dir)[names.FLOAT32].stat().st_size
+    sizes = {kind: path.stat().st_size for kind, path in export.files.items()}
     console = rich.console.Console()
-    for kind, size in sizes.items():
+    for kind in quantizations:
         console.print(
-            f"{pathlib.Path(export_dir, file_name(kind))}: {size / 1e6:.2f} MB, "
-            f"{size / float32:.2f} of {names.TFLITE_FILE}",
+            f"{export.files[kind]}: {sizes[kind] / 1e6:.2f} MB, "
+            f"{sizes[kind] / sizes[names.FLOAT32]:.2f} of {names.TFLITE_FILE}",
             highlight=False,
             soft_wrap=True,
         )
 
 
 def _batches(dataset: EvaluationImages, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Training images without end, each epoch in another order."""
+    """Gives training images without end, each epoch in another order."""
     count = dataset.count("train")
     if batch_size > count:
         raise UserError(f"--qat_batch_size must be at most {count}, the number of training images")
@@ -133,18 +138,12 @@ def _batches(dataset: EvaluationImages, batch_size: int, seed: int) -> Iterator[
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.workdir or not values.export_dir:
-        raise UserError("needed are --workdir, a training run, and --export_dir, its export")
-    quantizations = parse_quantizations(values.quantization)
-    if not quantizations:
+    require_export_flags()
+    if not parse_quantizations(values.quantization):
         raise UserError(f"--quantization is one or more of {', '.join(QUANTIZATIONS)}")
-    fine_tuning_from_flags()  # refuses wrong values before the model is loaded
-    require_tensorflow()
-    check_files(values.export_dir)
-    check_folder_writable(values.export_dir)
-    trained = load_trained(values.workdir)
-    check_source(values.export_dir, trained)
-    quantize_from_flags(trained, values.export_dir, quantizations, values.data_dir)
+    quantizations = check_quantization_flags(Run.load(values.workdir))
+    trained, export = open_export(writable=True)
+    quantize_from_flags(trained, export, quantizations)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The range of each tensor of a .tflite file on images, also of those inside of IF branches.
+"""Measures the range of each tensor of a .tflite file, also of those inside of IF branches.
 
 The calibrator of ai-edge-quantizer reads the main graph only and fails on the tensors of branches.
 Here an interpreter keeps all tensors, and their values are read from every subgraph after every
@@ -8,39 +8,37 @@ invocation.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from drnet_tf.progress import Progress, silent
 from export.tflite.runner import TFLiteRunner
 
-ALL_BRANCHES = 1.0
-#: T >= 1 runs all branches; the others are what a model is used with.
-THRESHOLDS = (ALL_BRANCHES, 0.8, 0.5)
 Ranges = dict[str, dict[str, np.ndarray]]
 
 
 def tensor_ranges(
     model: bytes,
     images: np.ndarray,
-    thresholds: Sequence[float] = THRESHOLDS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    thresholds: Sequence[float],
+    progress: Progress = silent,
 ) -> Ranges:
-    """The smallest and the largest value that each float32 tensor takes.
+    """Finds the smallest and the largest value that each float32 tensor takes.
 
     Args:
         model: content of a .tflite file of this package.
         images: float32 [images, image_size, image_size, 3] in 0..255, as trained on.
-        thresholds: values of T. All branches are run on every image besides, so that none is
-            without a range.
-        progress: called with the number of invocations done and of all.
+        thresholds: values of the knob. The first one runs all units, so that none is without a
+            range. () for a file without routing.
+        progress: called with the invocations done, their number, and what is being done.
 
     Returns:
         For each name "min" and "max", float32 arrays of the tensor's rank with one element.
     """
-    thresholds = list(dict.fromkeys([ALL_BRANCHES, *thresholds]))
+    values: list[float | None] = [*dict.fromkeys(thresholds)] or [None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that keeping all tensors takes memory
         interpreter = Interpreter(
@@ -53,10 +51,10 @@ def tensor_ranges(
     tensors = list(_float_tensors(model))
     lowest: dict[str, np.ndarray] = {}
     highest: dict[str, np.ndarray] = {}
-    done, total = 0, len(images) * len(thresholds)
-    # Threshold by threshold: all branches run first, so that later every tensor of a branch that
-    # is skipped holds the values of an earlier image, and none has never been written.
-    for threshold in thresholds:
+    done, total = 0, len(images) * len(values)
+    # Threshold by threshold: all units run first, so that later every tensor of a unit that is
+    # skipped holds the values of an earlier image, and none has never been written.
+    for threshold in values:
         runner.set_threshold(threshold)
         for image in images:
             runner.set_image(image)
@@ -72,12 +70,12 @@ def tensor_ranges(
                     lowest[name] = np.minimum(lowest.get(name, low), low)
                     highest[name] = np.maximum(highest.get(name, high), high)
             done += 1
-            progress(done, total)
+            progress(done, total, "calibrating")
     return {name: {"min": lowest[name], "max": highest[name]} for name in lowest}
 
 
 def _float_tensors(model: bytes) -> Iterator[tuple[int, int, str]]:
-    """Subgraph, index and name of each tensor that an operator computes or that is an input."""
+    """Lists subgraph, index and name of the tensors that are inputs or that operators compute."""
     root = schema.Model.GetRootAsModel(model, 0)
     for i in range(root.SubgraphsLength()):
         subgraph = root.Subgraphs(i)

@@ -1,6 +1,6 @@
-"""Trains the weights of a network a little further, with the rounding of its int8 file in the way.
+"""Trains the weights of a DRNet a little further, with the rounding of its int8 file in the way.
 
-The teacher is the network itself, in float32; the pupil is the same with what its int8 file rounds
+The teacher is the graph itself, in float32; the pupil is the same with what its int8 file rounds
 rounded (export/quantize/rounding.py). The loss is
 
     KL(teacher's || pupil's class probabilities)
@@ -20,17 +20,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from drnet_tf.errors import UserError
-from export.graphs.drnet.forward import forward_with_recalibrated
-from export.graphs.drnet.named_parts import change_weights
-from export.graphs.drnet.network import Network
-from export.graphs.parts import Conv, DepthwisePointwise
+from drnet_tf.progress import Progress, silent
+from export.graphs.drnet.forward import DRNetGraph
+from export.graphs.in_float import is_in_float
+from export.graphs.parts import Part
 from export.graphs.plan import DENSE
 from export.quantize.calibration import Ranges
 from export.quantize.rounding import round_activations, round_weights
@@ -69,18 +69,18 @@ class FineTuning:
 
 
 def fine_tune(
-    network: Network,
+    graph: DRNetGraph,
     model: bytes,
     ranges: Ranges,
     batches: Iterable[np.ndarray],
     settings: FineTuning,
     thresholds: Sequence[float],
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
-) -> Network:
-    """The network with weights that suffer less from the rounding.
+    progress: Progress = silent,
+) -> DRNetGraph:
+    """Returns the graph with weights that suffer less from the rounding.
 
     Args:
-        network: as `read_weights` made it.
+        graph: as it was converted.
         model: the float32 .tflite of it.
         ranges: of the tensors of that file, by name, as its int8 file has them.
         batches: training images, float32 [batch, image_size, image_size, 3] in 0..255, at least as
@@ -88,7 +88,7 @@ def fine_tune(
         thresholds: values of T, which take turns.
         progress: called with the steps done, their number, and the loss.
     """
-    pupil = Pupil(network, model, ranges)
+    pupil = Pupil(graph, model, ranges)
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
     optimizer = keras.optimizers.Adam(rate)
     optimizer.build(pupil.variables)
@@ -111,55 +111,51 @@ def fine_tune(
 
 
 class Pupil:
-    """A network whose weights are variables and which rounds as its int8 file does.
+    """A graph whose weights are variables and which rounds as its int8 file does.
 
     Args:
-        network, model, ranges: as in `fine_tune`.
+        graph, model, ranges: as in `fine_tune`.
     """
 
-    def __init__(self, network: Network, model: bytes, ranges: Ranges):
-        self.teacher = network
-        self.variables: list[keras.Variable] = []
-        self.network = _change_arrays(round_activations(network, model, ranges), self._variable)
+    def __init__(self, graph: DRNetGraph, model: bytes, ranges: Ranges):
+        self.teacher = graph
+        self._variables: dict[tuple[str, str], keras.Variable] = {}
+        self.graph = round_activations(graph, model, ranges).map(self._make_variables)
 
-    def _variable(self, array: np.ndarray) -> tf.Variable:
-        self.variables.append(keras.Variable(array))
-        return self.variables[-1].value
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Returns what is trained."""
+        return list(self._variables.values())
+
+    def _make_variables(self, name: str, part: Part) -> Part:
+        if is_in_float(name):
+            return part
+        arrays = {key: value for key, value in vars(part).items() if isinstance(value, np.ndarray)}
+        made = {(name, key): keras.Variable(array) for key, array in arrays.items()}
+        self._variables |= made
+        return dataclasses.replace(part, **{key: made[name, key].value for key in arrays})
 
     def loss(self, images: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-        """The loss above, a scalar, of images [batch, image_size, image_size, 3] at one T, [1]."""
-        expected, routing = forward_with_recalibrated(self.teacher, DENSE, images, threshold)
-        actual, rounded = forward_with_recalibrated(
-            round_weights(self.network), DENSE, images, threshold
-        )
+        """Computes the loss, a scalar, of images [batch, image_size, image_size, 3] at T, [1]."""
+        expected, routing = self.teacher.forward_and_route(images, threshold, DENSE)
+        actual, rounded = round_weights(self.graph).forward_and_route(images, threshold, DENSE)
         of_routing = [_divergence(*pair) for pair in zip(routing, rounded, strict=True)]
         of_classes = _divergence(expected["probabilities"], actual["probabilities"])
         return of_classes + tf.add_n(of_routing) / len(of_routing)
 
-    def tuned(self) -> Network:
-        """The network with the present weights, in float32 and without rounding."""
-        weights = iter([variable.numpy() for variable in self.variables])
-        return _change_arrays(self.teacher, lambda array: next(weights))
+    def tuned(self) -> DRNetGraph:
+        """Returns the graph with the present weights, in float32 and without rounding."""
+
+        def read(name: str, part: Part) -> Part:
+            items = self._variables.items()
+            arrays = {key: variable.numpy() for (of, key), variable in items if of == name}
+            return dataclasses.replace(part, **arrays)
+
+        return self.teacher.map(read)
 
 
 def _divergence(expected: tf.Tensor, actual: tf.Tensor) -> tf.Tensor:
-    """KL(expected || actual) of probabilities [..., choices], the mean over all but choices."""
+    """Computes KL(expected || actual) of probabilities [..., choices], the mean over the rest."""
     expected, actual = expected + _SMALLEST, actual + _SMALLEST
     ratio = tf.math.log(expected) - tf.math.log(actual)
     return tf.reduce_mean(tf.reduce_sum(expected * ratio, axis=-1))
-
-
-def _change_arrays(network: Network, change: Callable) -> Network:
-    """The network with each array that is tuned replaced, always in the same order."""
-
-    def conv(weights: Conv) -> Conv:
-        kernel, bias = change(weights.kernel), change(weights.bias)
-        return dataclasses.replace(weights, kernel=kernel, bias=bias)
-
-    def depthwise(weights: DepthwisePointwise) -> DepthwisePointwise:
-        return dataclasses.replace(weights, depthwise=change(weights.depthwise))
-
-    changed = change_weights(network, conv, depthwise)
-    dense = network.classifier
-    classifier = dataclasses.replace(dense, kernel=change(dense.kernel), bias=change(dense.bias))
-    return dataclasses.replace(changed, classifier=classifier)

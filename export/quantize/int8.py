@@ -1,7 +1,7 @@
-"""A float32 .tflite file with its weights, or its convolutions, in int8.
+"""Rewrites a float32 .tflite file with its weights, or its convolutions, in int8.
 
-What is in the routers stays as it is. ai-edge-quantizer rewrites the file; its own calibrator fails
-on IF, export/quantize/calibration.py does not.
+What export/graphs/in_float.py names stays as it is. ai-edge-quantizer rewrites the file; its own
+calibrator fails on IF, export/quantize/calibration.py does not.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import contextlib
 import io
 import warnings
 
+from export.graphs.in_float import SCOPES
 from export.quantize.calibration import Ranges
 
-# Operators whose output has none of these names in it: the name scopes of export/.
-_SCOPE = "^(?!.*(router|every_nth_pixel))"
+# Operators whose output has none of these names in it.
+_SCOPE = f"^(?!.*({'|'.join(SCOPES)}))"
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _CLASSIFIER = "FULLY_CONNECTED"
 
 
 def quantize_weights(model: bytes) -> bytes:
-    """A float32 .tflite with the weights of all but the routers stored as int8."""
+    """Stores the weights of a float32 .tflite, but for the routers, as int8."""
     quantizer = _quantizer(model)
     for operator in (*_CONVOLUTIONS, _CLASSIFIER):
         quantizer.add_weight_only_config(_SCOPE, operator, num_bits=8)
@@ -27,7 +28,7 @@ def quantize_weights(model: bytes) -> bytes:
 
 
 def quantize_int8(model: bytes, ranges: Ranges) -> bytes:
-    """A float32 .tflite with all convolutions but those of the routers computed in int8.
+    """Has a float32 .tflite compute all convolutions but those of the routers in int8.
 
     Args:
         ranges: of its tensors, from `tensor_ranges`.

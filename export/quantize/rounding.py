@@ -1,4 +1,4 @@
-"""A network that computes in float32 what an int8 .tflite file computes in integers.
+"""Makes a graph that computes in float32 what an int8 .tflite file computes in integers.
 
 The file holds a value x as the int8 q, which stands for s (q - z):
 
@@ -16,28 +16,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from export.graphs.drnet.named_parts import change_weights
-from export.graphs.drnet.network import Network
-from export.graphs.parts import Dense, Rounding
+from export.graphs.graph import RoutedGraph
+from export.graphs.in_float import is_in_float
+from export.graphs.parts import Dense, Depthwise, Part, Rounding
 from export.quantize.calibration import Ranges
 
+Graph = TypeVar("Graph", bound=RoutedGraph)
 #: A range is not empty: what is always zero is held as zero whatever the scale.
 _SMALLEST_RANGE = 1e-9
 
 
-def round_activations(network: Network, model: bytes, ranges: Ranges) -> Network:
-    """The network with the inputs and outputs of its convolutions rounded as in the int8 file.
+def round_activations(graph: Graph, model: bytes, ranges: Ranges) -> Graph:
+    """Returns the graph with inputs and outputs of convolutions rounded as in the int8 file.
 
     Args:
-        network: as `read_weights` made it.
+        graph: as it was converted.
         model: the float32 .tflite of it.
         ranges: of the tensors of that file, by name.
     """
+    # A file does not name its parts, which would be a tenth of it: they are known by their weights.
     tensors: dict[bytes, list[tuple[str, str]]] = {}
     for kernel, source, result in _convolutions(model):
         tensors.setdefault(kernel, []).append((source, result))
@@ -48,42 +51,40 @@ def round_activations(network: Network, model: bytes, ranges: Ranges) -> Network
         high = max([0.0, *(float(ranges[name]["max"].max()) for name in names)])
         return low, max(high, low + _SMALLEST_RANGE)
 
-    def rounding(kernel: np.ndarray) -> Rounding:
+    def change(name: str, part: Part) -> Part:
+        if is_in_float(name) or isinstance(part, Dense):
+            return part
         # Kernels that are equal to the bit, such as of zeros only, share what is said of them.
-        sources, outputs = (set(names) for names in zip(*tensors[kernel.tobytes()], strict=True))
+        pairs = tensors[part.kernel.tobytes()]
+        sources, outputs = (set(names) for names in zip(*pairs, strict=True))
         # What another convolution gives is rounded already.
-        return Rounding(None if sources <= results else span(sources), span(outputs))
+        rounding = Rounding(None if sources <= results else span(sources), span(outputs))
+        return dataclasses.replace(part, rounding=rounding)
 
-    return change_weights(
-        network,
-        lambda conv: dataclasses.replace(conv, rounding=rounding(conv.kernel)),
-        lambda pair: dataclasses.replace(pair, rounding=rounding(pair.depthwise)),
-    )
+    return graph.map(change)
 
 
-def round_weights(network: Network) -> Network:
-    """The network with tensors for weights, rounded as in the int8 file.
+def round_weights(graph: Graph) -> Graph:
+    """Returns the graph with tensors for weights, rounded as in the int8 file.
 
     Args:
-        network: its weights are arrays, or variables, to which gradients go through the rounding.
+        graph: its weights are arrays, or variables, to which gradients go through the rounding.
     """
 
-    def classifier(dense: Dense) -> Dense:
-        return dataclasses.replace(dense, kernel=round_channels(dense.kernel))
+    def change(name: str, part: Part) -> Part:
+        if is_in_float(name):
+            return part
+        if isinstance(part, Depthwise):  # its channels are not on the last axis
+            kernel = round_channels(part.kernel[..., 0])[..., None]
+        else:
+            kernel = round_channels(part.kernel)
+        return dataclasses.replace(part, kernel=kernel)
 
-    changed = change_weights(
-        network,
-        lambda conv: dataclasses.replace(conv, kernel=round_channels(conv.kernel)),
-        # The channels of a depthwise kernel are not on its last axis.
-        lambda pair: dataclasses.replace(
-            pair, depthwise=round_channels(pair.depthwise[..., 0])[..., None]
-        ),
-    )
-    return dataclasses.replace(changed, classifier=classifier(network.classifier))
+    return graph.map(change)
 
 
 def round_channels(kernel) -> tf.Tensor:
-    """Weights [..., channels] as int8 holds them, with one scale for each channel."""
+    """Rounds weights [..., channels] as int8 holds them, with one scale for each channel."""
     kernel = tf.convert_to_tensor(kernel)
     largest = tf.reduce_max(tf.abs(kernel), axis=list(range(len(kernel.shape) - 1)))
     bound = tf.stop_gradient(tf.maximum(largest, _SMALLEST_RANGE))
@@ -93,7 +94,7 @@ def round_channels(kernel) -> tf.Tensor:
 
 
 def _convolutions(model: bytes) -> Iterator[tuple[bytes, str, str]]:
-    """Of each convolution in a .tflite the kernel, as in `Network`, and its input and output."""
+    """Reads of each convolution in a .tflite the kernel, as in a `Part`, its input and output."""
     root = schema.Model.GetRootAs(model, 0)
     for i in range(root.SubgraphsLength()):
         subgraph = root.Subgraphs(i)

@@ -18,6 +18,11 @@ WITHOUT_THRESHOLD = (SIGNATURE, UINT8, ENCODED)
 SIGNATURES = (*WITHOUT_THRESHOLD, WITH_THRESHOLD)
 
 
+def signatures_of(routed: bool) -> tuple[str, ...]:
+    """Returns the names of the signatures; of a model without routing none takes a threshold."""
+    return SIGNATURES if routed else WITHOUT_THRESHOLD
+
+
 class SavedModelRunner:
     """Runs the SavedModel in a folder, as TF Serving does: through its signatures."""
 
@@ -25,12 +30,14 @@ class SavedModelRunner:
         self._model = tf.saved_model.load(os.fspath(path))
         self.signatures = self._model.signatures
 
-    def run(self, images: np.ndarray, threshold: float | np.ndarray) -> Outputs:
+    def run(self, images: np.ndarray, threshold: float | np.ndarray | None = None) -> Outputs:
         """Classifies images [batch, image_size, image_size, 3] in 0..255.
 
         Args:
-            threshold: one for all, or one for each.
+            threshold: one for all, or one for each; None for a model without routing.
         """
+        if threshold is None:
+            return self.run_default(SIGNATURE, images)
         return self.call(
             WITH_THRESHOLD,
             image=tf.constant(images, tf.float32),
@@ -52,9 +59,9 @@ class SavedModelRunner:
         return self.call(signature, image=tf.constant(images, dtype))
 
     def call(self, signature: str, **inputs: tf.Tensor) -> Outputs:
-        """The outputs of a signature for inputs as `write_saved_model` describes them."""
+        """Calls a signature with inputs as `write_saved_model` describes them."""
         values = self.signatures[signature](**inputs)
-        arrays = {k: values[k].numpy() for k in OUTPUTS}
-        return Outputs(
-            arrays["logits"], arrays["probabilities"], arrays["selected"] > 0.5, arrays["flops"]
-        )
+        arrays = {name: values[name].numpy() for name in OUTPUTS if name in values}
+        if "selected" in arrays:
+            arrays["selected"] = arrays["selected"] > 0.5
+        return Outputs(**{"selected": None, "flops": None} | arrays)

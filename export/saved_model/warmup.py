@@ -27,8 +27,8 @@ def write_warmup(
 ) -> None:
     """Writes a request for each signature and each of BATCHES.
 
-    Their images are uniformly grey, which takes some bytes for any number of pixels. All branches
-    run, whatever the image.
+    Their images are uniformly grey, which takes some bytes for any number of pixels. All units run,
+    whatever the image.
 
     Args:
         signatures: the inputs of each by name, the first axis being the batch.

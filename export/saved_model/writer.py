@@ -1,4 +1,4 @@
-"""Writing a SavedModel for TF Serving, and running it."""
+"""Writes a SavedModel for TF Serving."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from drnet_tf.data.decoding import centre
-from export.graphs.drnet.forward import forward
-from export.graphs.drnet.network import Network
+from drnet_tf.data.decoding import fitted
+from drnet_tf.data.fit import Fit
+from export.graphs.graph import RoutedGraph
 from export.graphs.plan import DENSE
 from export.saved_model.runner import ENCODED, UINT8, WITH_THRESHOLD
 from export.saved_model.tensorflow_files import file_errors
@@ -21,20 +21,20 @@ from export.tflite.runner import SIGNATURE
 
 @dataclasses.dataclass(frozen=True)
 class Serving:
-    """What a server needs beside the network.
+    """What a server needs beside the graph.
 
     Args:
         class_names: one for each class, in order.
-        default_threshold: T of the signatures that take none.
-        whole: whether encoded images are resized whole, as `drnet_tf.data.decoding.centre` says.
+        fit: how encoded images are brought to the model's size.
+        default_threshold: T of the signatures that take none; None where nothing routes.
     """
 
     class_names: Sequence[str]
-    default_threshold: float = 0.8
-    whole: bool = True
+    fit: Fit
+    default_threshold: float | None
 
 
-def write_saved_model(network: Network, serving: Serving, path: pathlib.Path | str) -> None:
+def write_saved_model(graph: RoutedGraph, serving: Serving, path: pathlib.Path | str) -> None:
     """Writes a SavedModel that classifies batches.
 
     Its signatures and their inputs:
@@ -43,43 +43,55 @@ def write_saved_model(network: Network, serving: Serving, path: pathlib.Path | s
         classify_encoded: `image_bytes`, string [batch], the content of JPEG, PNG, GIF (its first
             frame) or BMP files of any size, brought to the model's size as evaluation does.
         classify_with_threshold: `image` as in serving_default, and `threshold`, float32 [1] or
-            [batch]: with one a row, TF Serving can join the requests of several clients to one
+            [batch]: with one per row, TF Serving can join the requests of several clients to one
             batch. The others take the default threshold.
 
-    The outputs are those of the .tflite with the batch as their first axis, and `classes`, string
-    [batch], the name of the most probable class. All branches run; those that an image does not
-    select have weight zero.
+    The last is not there for a graph without routing. The outputs are those of the .tflite with the
+    batch as their first axis, and `classes`, string [batch], the name of the most probable class.
+    All units run; those that an image does not select have weight zero.
     """
-    size = network.config.image_size
+    size = graph.config.image_size
     images = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
-    default = np.array([serving.default_threshold], np.float32)
 
-    # One function for all signatures: the file holds the weights once.
-    @_graph(images, tf.TensorSpec([None], tf.float32, name="threshold"))
-    def classify(image, threshold):
-        outputs = forward(network, DENSE, image, threshold)
+    def named(outputs):
         names = tf.constant(list(serving.class_names))
         return outputs | {"classes": tf.gather(names, tf.argmax(outputs["logits"], axis=1))}
 
+    # One function for all signatures: the file holds the weights once.
+    if graph.routed:
+
+        @_graph(images, tf.TensorSpec([None], tf.float32, name="threshold"))
+        def classify(image, threshold):
+            return named(graph.forward(image, threshold, DENSE))
+
+        others = {WITH_THRESHOLD: classify.get_concrete_function()}
+        default = (np.array([serving.default_threshold], np.float32),)
+    else:
+
+        @_graph(images)
+        def classify(image):
+            return named(graph.forward(image, None, DENSE))
+
+        others, default = {}, ()
+
     @_graph(images)
     def classify_floats(image):
-        return classify(image, default)
+        return classify(image, *default)
 
     @_graph(tf.TensorSpec([None, size, size, 3], tf.uint8, name="image"))
     def classify_uint8(image):
-        return classify(tf.cast(image, tf.float32), default)
+        return classify(tf.cast(image, tf.float32), *default)
 
     @_graph(tf.TensorSpec([None], tf.string, name="image_bytes"))
     def classify_encoded(image_bytes):
-        return classify(_decode(image_bytes, size, serving.whole), default)
+        return classify(_decode(image_bytes, size, serving.fit), *default)
 
     module = tf.Module()
     signatures = {
         SIGNATURE: classify_floats.get_concrete_function(),
-        WITH_THRESHOLD: classify.get_concrete_function(),
         UINT8: classify_uint8.get_concrete_function(),
         ENCODED: classify_encoded.get_concrete_function(),
-    }
+    } | others
     with file_errors(path):
         tf.saved_model.save(module, os.fspath(path), signatures=signatures)
 
@@ -88,12 +100,12 @@ def _graph(*inputs: tf.TensorSpec) -> Callable:
     return tf.function(autograph=False, input_signature=inputs)
 
 
-def _decode(encoded: tf.Tensor, size: int, whole: bool) -> tf.Tensor:
-    """Contents of image files, string [batch], to float32 [batch, size, size, 3] in 0..255."""
+def _decode(encoded: tf.Tensor, size: int, fit: Fit) -> tf.Tensor:
+    """Decodes image files, string [batch], to float32 [batch, size, size, 3] in 0..255."""
 
     def decode_one(content):
         image = tf.io.decode_image(content, channels=3, expand_animations=False)
-        return centre(tf.ensure_shape(image, [None, None, 3]), size, whole=whole)
+        return fitted(tf.ensure_shape(image, [None, None, 3]), size, fit)
 
     pixels = tf.map_fn(
         decode_one, encoded, fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8)

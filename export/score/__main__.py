@@ -3,23 +3,22 @@
     python -m export.score --export_dir=exported --input=FOLDER --output=scores.csv --threshold=0.8
 
 `--input` is a folder of image files, read with all folders below, or the name of a data set. The
-output, .csv or .parquet, has a row an image, in the order of the sorted paths or of the data set:
+output, .csv or .parquet, has one row per image, in the order of sorted paths or of the data set:
 
 path (of a folder) or index (of a data set)
 class          the most probable one
 probability    of it
 macs           multiply-accumulates that the image took
-route          the branches that it selected, see export/score/route_text.py
+route          the units that it selected, see export/score/route_text.py; empty without routing
 label          the true class where it is known: in a data set, and in a folder whose subfolder, in
                which the file lies, has the name of a class; else empty
 
-Images that cannot be read are left out, and listed in FILE.errors.csv. A scoring that was killed
-goes on where it was when the same command is started again.
+Images that cannot be read are left out, and listed in FILE.errors.csv. If a scoring is interrupted,
+repeat the command: it resumes.
 """
 
 from __future__ import annotations
 
-import math
 import pathlib
 import time
 
@@ -27,10 +26,10 @@ import rich.console
 from absl import flags
 
 from drnet_tf import command_line
-from drnet_tf.errors import UserError
+from drnet_tf.flags import define_threshold_flag, read_threshold, require_flags
 from drnet_tf.progress import ProgressBar
 from drnet_tf.writing import check_writable
-from export.folder.export import read_description
+from export.folder.export import Export
 from export.score.image_sources import open_source
 from export.score.parts import check_output
 from export.score.scoring import ScoreResult, score
@@ -38,37 +37,28 @@ from export.tflite.threads import worker_count
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     flags.DEFINE_string("export_dir", None, "Folder of an export.")
     flags.DEFINE_string("input", None, "Folder of image files, or name of a data set.")
     flags.DEFINE_string("output", None, "File to write, ending in .csv or .parquet.")
-    flags.DEFINE_float("threshold", 0.8, "T; 1 runs all branches.")
+    define_threshold_flag("T of the images")
     flags.DEFINE_string("data_dir", None, "Folder of prepared data sets.")
     flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Split of a data set.")
-    flags.DEFINE_integer("workers", 0, "Threads; 0 for one a core.")
+    flags.DEFINE_integer("workers", 0, "Threads; 0 for one per core.")
 
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.export_dir or not values.input or not values.output:
-        raise UserError("needed are --export_dir, --input and --output")
-    if not math.isfinite(values.threshold):
-        raise UserError(f"--threshold must be a finite number, not {values.threshold}")
+    require_flags(export_dir="an export", input="images to classify", output="a table to write")
     worker_count(values.workers)
     check_output(pathlib.Path(values.output))
     check_writable(values.output)
-    description = read_description(values.export_dir)
-    source = open_source(values.input, values.data_dir, values.split, description)
+    export = Export.open(values.export_dir)
+    threshold = read_threshold(export.family)
+    source = open_source(values.input, values.data_dir, values.split, export)
     started = time.monotonic()
     with ProgressBar("scoring") as bar:
-        result = score(
-            values.export_dir,
-            source,
-            values.output,
-            values.threshold,
-            values.workers,
-            bar.update,
-        )
+        result = score(export, source, values.output, threshold, values.workers, bar.update)
     seconds = time.monotonic() - started
     console = rich.console.Console()
     for line in summary(result, seconds):
@@ -76,7 +66,7 @@ def main() -> None:
 
 
 def summary(result: ScoreResult, seconds: float) -> list[str]:
-    """The result in plain lines."""
+    """Describes the result in plain lines."""
     lines = [f"{result.output}: {result.images} images in {seconds:.1f} s"]
     if result.images:
         lines[0] += f", {result.mean_macs / 1e6:.2f}M multiply-accumulates each"

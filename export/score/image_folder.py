@@ -8,7 +8,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from drnet_tf.data.decoding import centre
+from drnet_tf.data.decoding import fitted
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 
 #: What TensorFlow decodes. Of an animated GIF the first picture is taken.
@@ -21,7 +22,7 @@ class UnreadableImage(Exception):
 
 
 def list_images(folder: pathlib.Path | str) -> list[str]:
-    """Paths of the image files in a folder and below, relative to it, sorted.
+    """Lists the paths of the image files in a folder and below, relative to it, sorted.
 
     Raises:
         UserError: there are none.
@@ -46,12 +47,12 @@ def start_decoding() -> None:
     tf.zeros([])
 
 
-def read_image(path: pathlib.Path | str, image_size: int, whole: bool) -> np.ndarray:
+def read_image(path: pathlib.Path | str, image_size: int, fit: Fit) -> np.ndarray:
     """Reads an image file.
 
     Args:
         image_size: height and width to bring it to.
-        whole: whether images are resized whole, as `drnet_tf.data.decoding.centre` says.
+        fit: how.
 
     Returns:
         uint8 [image_size, image_size, 3].
@@ -64,7 +65,7 @@ def read_image(path: pathlib.Path | str, image_size: int, whole: bool) -> np.nda
     except OSError as error:
         raise UnreadableImage(error.strerror or type(error).__name__) from error
     try:
-        return centre(_decode(content), image_size, whole=whole).numpy()
+        return fitted(_decode(content), image_size, fit).numpy()
     except (tf.errors.OpError, ValueError) as error:
         raise UnreadableImage(_reason(error, content)) from error
 

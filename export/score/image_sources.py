@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from drnet_tf.data.evaluation_images import EvaluationImages, open_images
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
-from export.folder.export import resizes_whole
+from export.folder.export import Export
 from export.score.image_folder import list_images, read_image, start_decoding
 from export.score.parts import Column
 
@@ -50,12 +50,12 @@ class Source:
 
 
 def folder_source(
-    folder: pathlib.Path | str, image_size: int, whole: bool, class_names: Sequence[str]
+    folder: pathlib.Path | str, image_size: int, fit: Fit, class_names: Sequence[str]
 ) -> Source:
-    """The image files of a folder.
+    """Gives the image files of a folder.
 
     Args:
-        image_size, whole: see `read_image`.
+        image_size, fit: see `read_image`.
         class_names: a file in a folder with one of these names has it as its label.
 
     Raises:
@@ -69,7 +69,7 @@ def folder_source(
         return Image(
             path,
             parent if parent in class_names else "",
-            lambda: read_image(pathlib.Path(folder, path), image_size, whole),
+            lambda: read_image(pathlib.Path(folder, path), image_size, fit),
         )
 
     digest = hashlib.sha256("\0".join(paths).encode(errors="surrogateescape")).hexdigest()
@@ -80,7 +80,7 @@ def folder_source(
 
 
 def dataset_source(images: EvaluationImages, name: str, split: str) -> Source:
-    """The images of a split of a data set.
+    """Gives the images of a split of a data set.
 
     Raises:
         DataError: there is no such split.
@@ -101,22 +101,20 @@ def _constant(pixels: np.ndarray) -> Callable[[], np.ndarray]:
     return lambda: pixels
 
 
-def open_source(name: str, data_dir: str | None, split: str, description: dict[str, Any]) -> Source:
-    """The images for a model: those of a folder that is there, else of a data set.
+def open_source(name: str, data_dir: str | None, split: str, export: Export) -> Source:
+    """Opens the images for a model: those of a folder that is there, else of a data set.
 
     Args:
         name: of the folder or the data set.
         data_dir: folder of prepared data sets.
         split: of a data set.
-        description: the content of the model's model.json.
+        export: of the model.
 
     Raises:
         UserError: there is neither.
     """
-    size = description["input"]["shape"][1]
     if pathlib.Path(name).is_dir():
-        whole = resizes_whole(description)
-        return folder_source(name, size, whole, description["class_names"])
+        return folder_source(name, export.image_size, export.fit, export.class_names)
     if name.startswith((".", "/", "~")) and not name.endswith(".npz"):
         raise UserError(f"there is no folder {name}")
-    return dataset_source(open_images(name, data_dir, size), name, split)
+    return dataset_source(open_images(name, data_dir, export.image_size), name, split)

@@ -1,6 +1,6 @@
-"""A table of scores that is written in parts, so that a scoring that was killed can go on.
+"""A table of scores that is written in parts, so that a scoring that was killed can be resumed.
 
-FILE.parts/job.json      what is scored with what; another job must not go on from these parts
+FILE.parts/job.json      what is scored with what; another job must not use these parts
 FILE.parts/000000.csv    the rows of the first images, each part whole or not there
 FILE.parts/000000.errors.csv    those of them that could not be read
 
@@ -63,7 +63,7 @@ class ScoreParts:
 
     @contextlib.contextmanager
     def claimed(self, job: dict[str, Any]) -> Iterator[None]:
-        """Makes the folder of parts, or goes on with the one that is there.
+        """Makes the folder of parts, or resumes with the one that is there.
 
         Raises:
             UserError: it holds the parts of another job, or another process writes them.
@@ -127,7 +127,7 @@ class ScoreParts:
         return count
 
     def rows(self, part: int) -> Iterator[dict[str, str]]:
-        """The rows of a part by column; numbers are text still.
+        """Reads the rows of a part by column; numbers are text still.
 
         Raises:
             UserError: it is damaged.
@@ -163,8 +163,10 @@ class ScoreParts:
 
 
 def check_output(output: pathlib.Path) -> None:
-    """Raises:
-    UserError: the name does not end in .csv or .parquet.
+    """Checks the name of a table.
+
+    Raises:
+        UserError: it does not end in .csv or .parquet.
     """
     if output.suffix not in (CSV, PARQUET):
         raise UserError(f"{output} must end in {CSV} or {PARQUET}")

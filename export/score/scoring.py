@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Sequence
 
+from drnet_tf.progress import Progress, silent
 from export.folder import names
-from export.folder.export import check_files, read_description
+from export.folder.export import Export
 from export.score.image_folder import UnreadableImage
 from export.score.image_sources import Image, Source
 from export.score.parts import Column, ScoreParts, check_output
@@ -49,47 +49,42 @@ class ScoreResult:
 
 
 def score(
-    export_dir: pathlib.Path | str,
+    export: Export,
     source: Source,
     output: pathlib.Path | str,
-    threshold: float,
+    threshold: float | None,
     workers: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
     part: int = PART,
 ) -> ScoreResult:
     """Writes the table of an export's answers to images.
 
     Args:
         output: file ending in .csv or .parquet; one that is there is replaced at the end.
-        threshold: T.
-        workers: threads; 0 for one a core.
+        threshold: T; None for a model without routing.
+        workers: threads; 0 for one per core.
         progress: called with the number of images done, and of all.
-        part: images after which what is done is kept; the same in a run that goes on.
+        part: images after which what is done is kept; the same when a scoring is resumed.
 
     Raises:
-        UserError: the folder is no export, its files have changed, or another scoring was begun
-            under this name.
+        UserError: another scoring was begun under this name.
     """
     output = pathlib.Path(output)
     check_output(output)
     workers = worker_count(workers)
-    check_files(export_dir)
-    description = read_description(export_dir)
-    class_names = description["class_names"]
-    model = pathlib.Path(export_dir, names.TFLITE_FILE)
 
     def run(runner: TFLiteRunner, image: Image) -> tuple[tuple, None] | tuple[None, tuple]:
         try:
             outputs = runner.run(image.pixels(), threshold)
         except UnreadableImage as error:
             return None, (image.name, str(error))
-        return _row(image, outputs, class_names), None
+        return _row(image, outputs, export), None
 
     parts = ScoreParts(output, (source.column, *_COLUMNS))
     job = {
-        "model": description["files"][names.TFLITE_FILE]["sha256"],
+        "model": export.description["files"][names.TFLITE_FILE]["sha256"],
         "images": source.fingerprint,
-        "threshold": repr(float(threshold)),
+        "threshold": None if threshold is None else repr(float(threshold)),
         "part": part,
     }
     with parts.claimed(job):
@@ -97,8 +92,8 @@ def score(
         # What is done is always a beginning: parts are written one after the other.
         first = next((i for i in range(count) if not parts.has(i)), count)
         done = first * part
-        progress(min(done, source.count), source.count)
-        results = in_threads(lambda: TFLiteRunner(model), run, source.images(done), workers)
+        progress(min(done, source.count), source.count, "")
+        results = in_threads(lambda: TFLiteRunner(export.tflite), run, source.images(done), workers)
         for i in range(first, count):
             rows, errors = [], []
             for _ in range(min(part, source.count - i * part)):
@@ -106,20 +101,21 @@ def score(
                 rows += [row] if row else []
                 errors += [error] if error else []
                 done += 1
-                progress(done, source.count)
+                progress(done, source.count, "")
             parts.write(i, rows, errors)
         results.close()
         return _join(parts, count)
 
 
-def _row(image: Image, outputs: Outputs, class_names: Sequence[str]) -> tuple:
+def _row(image: Image, outputs: Outputs, export: Export) -> tuple:
     best = int(outputs.probabilities.argmax())
+    routed = outputs.selected is not None
     return (
         image.name,
-        class_names[best],
+        export.class_names[best],
         str(outputs.probabilities[best]),  # as many digits as tell it from its neighbors
-        int(outputs.flops),
-        route_text(outputs.selected),
+        int(outputs.flops) if routed else export.description["macs"]["fixed"],
+        route_text(outputs.selected) if routed else "",
         image.label,
     )
 

@@ -3,9 +3,9 @@
     python -m export.stress --export_dir=exported/digits
 
 Images of noise, of one value, huge, and with NaN and infinity in them; thresholds of any value, NaN
-and infinity too. Whatever comes in, the process goes on and every connection selects a branch; an
-image in 0..255 gets finite probabilities that sum to 1. Then the memory must stay flat over many
-invocations. The command ends with exit status 1 where one of this fails.
+and infinity too. Whatever comes in, the process survives and every connection of a DRNet selects a
+branch; an image in 0..255 gets finite probabilities that sum to 1. Then the memory must stay flat
+over many invocations. The command ends with exit status 1 where one of this fails.
 
 Each file runs in a process of its own, see export/stress/process.py.
 """
@@ -20,18 +20,20 @@ from absl import flags
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.flags import require_flags
 from drnet_tf.progress import ProgressBar
+from export.folder.export import Export
 from export.stress.endurance import StressResult, allowed_growth, stress
 from export.stress.process import BEYOND, NOT_FINITE
 
 SUMMARY = (
-    "all inputs select a branch of each connection, images in 0..255 get probabilities that sum to "
-    "1, memory is flat"
+    "all inputs select as they must, images in 0..255 get probabilities that sum to 1, memory is "
+    "flat"
 )
 
 
 def result_table(results: Sequence[StressResult]) -> rich.table.Table:
-    """The results with a line for each file."""
+    """Makes a table with a line for each file."""
     first = results[0]
     table = rich.table.Table(
         title=f"{first.inputs:,} random inputs, {first.invocations:,} invocations; "
@@ -60,7 +62,7 @@ def result_table(results: Sequence[StressResult]) -> rich.table.Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
+    """Defines the flags of this command."""
     flags.DEFINE_string("export_dir", None, "Folder of an export.")
     flags.DEFINE_integer("inputs", 10_000, "Random inputs for each file.", lower_bound=1)
     flags.DEFINE_integer(
@@ -71,12 +73,10 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not values.export_dir:
-        raise UserError("needed is --export_dir, an export")
+    require_flags(export_dir="an export")
+    export = Export.open(values.export_dir)
     with ProgressBar("stress") as bar:
-        results = stress(
-            values.export_dir, values.inputs, values.invocations, values.seed, bar.update
-        )
+        results = stress(export, values.inputs, values.invocations, values.seed, bar.update)
     rich.console.Console().print(result_table(results))
     if faults := [fault for result in results for fault in result.faults]:
         raise UserError("; ".join(faults))

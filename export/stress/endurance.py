@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
 
-from export.folder import names
-from export.folder.export import check_files, read_description, tflite_files
+from drnet_tf.progress import Progress, silent
+from export.folder.export import Export
+from export.stress.process import Rules
 from export.tflite.child_process import run_child
 
 _PROCESS = "export.stress.process"
@@ -46,7 +45,7 @@ class StressResult:
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong, in words."""
+        """Lists what is wrong, in words."""
         found = []
         if self.failed:
             found.append(f"{self.failed} of {self.inputs} inputs failed: {self.failures[0]}")
@@ -60,16 +59,16 @@ class StressResult:
 
 
 def allowed_growth(invocations: int) -> int:
-    """Bytes by which memory may grow: so few that a leak in every invocation shows."""
+    """Returns bytes by which memory may grow: so few that a leak in every invocation shows."""
     return max(LEAST_BYTES, BYTES_AN_INVOCATION * invocations)
 
 
 def stress(
-    export_dir: Path | str,
+    export: Export,
     inputs: int = 10_000,
     invocations: int = 100_000,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: Progress = silent,
 ) -> list[StressResult]:
     """Runs all .tflite files of an export.
 
@@ -83,17 +82,17 @@ def stress(
         A result for each file.
 
     Raises:
-        UserError: the folder is no export, its files have changed, or a file ended its process.
+        UserError: a file ended its process.
     """
-    check_files(export_dir)
-    files = tflite_files(export_dir)
-    if names.STATIC_FILE in read_description(export_dir)["files"]:
-        files["static"] = Path(export_dir, names.STATIC_FILE)
+    files = export.files
+    if export.fixed_file is not None:
+        files["static"] = export.fixed_file
+    rules = _rules(export)
     each = inputs + invocations
     results = []
     for i, (kind, path) in enumerate(files.items()):
 
-        def report(done: int, before: int = i * each, kind: str = kind) -> None:
+        def report(done: int, *_, before: int = i * each, kind: str = kind) -> None:
             progress(before + done, len(files) * each, kind)
 
         settings = {
@@ -101,9 +100,17 @@ def stress(
             "inputs": inputs,
             "invocations": invocations,
             "seed": seed,
+            "rules": rules and dataclasses.asdict(rules),
         }
         values = run_child(_PROCESS, settings, report)
         report(each)
         values["failures"] = tuple(values["failures"])
         results.append(StressResult(kind, inputs, invocations, **values))
     return results
+
+
+def _rules(export: Export) -> Rules | None:
+    if export.knob is None:
+        return None
+    choices = "branch_names" in export.description
+    return Rules(export.knob["everything"], export.knob["more_is"], choices)

@@ -10,17 +10,15 @@ model's. Whoever has a failing input's number can make it again with `make_input
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
-SIGNATURE = "serving_default"
+from export.tflite.child_answer import answer
+from export.tflite.runner import TFLiteRunner
+
 PIXELS, BEYOND, NOT_FINITE = "0..255", "beyond 0..255", "NaN or inf"
 KINDS = (PIXELS, BEYOND, NOT_FINITE)
 #: Largest absolute pixel of an image beyond 0..255; float32 ends at 3.4e38.
@@ -36,7 +34,6 @@ _SUM_TOLERANCE = 1e-5
 _SHOWN_FAILURES = 3
 #: Images of the memory measurement, and how often they run before it.
 _REPEATED, _WARM_UP = 32, 10
-_PROGRESS_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +49,28 @@ class Input:
     kind: str
     image: np.ndarray
     threshold: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What the selection of a model must keep to.
+
+    Args:
+        everything: the value of the knob at which all units run.
+        more_is: "work" or "saving", as in model.json.
+        choices: whether the last axis of `selected` has the choices of one connection, of which at
+            least one is selected, and only one at a threshold of 0 or less, or NaN.
+    """
+
+    everything: float
+    more_is: str
+    choices: bool
+
+    def runs_all(self, threshold: float) -> bool:
+        """Tells whether all units run at a threshold."""
+        if self.more_is == "work":
+            return threshold >= self.everything
+        return threshold <= self.everything
 
 
 def make_input(seed: int, index: int, shape: tuple[int, ...]) -> Input:
@@ -89,44 +108,18 @@ def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
     return 255.0 * generator.integers(0, 2, shape)
 
 
-class Model:
-    """A .tflite file of this package, routed or static."""
-
-    def __init__(self, path: str):
-        self._interpreter = Interpreter(model_path=path, num_threads=1)
-        self._interpreter.allocate_tensors()
-        signature = self._interpreter.get_signature_runner(SIGNATURE)
-        inputs, outputs = signature.get_input_details(), signature.get_output_details()
-        self._inputs = {name: details["index"] for name, details in inputs.items()}
-        self._outputs = {name: details["index"] for name, details in outputs.items()}
-        self.shape = tuple(int(length) for length in inputs["image"]["shape"])
-
-    @property
-    def routed(self) -> bool:
-        return "selected" in self._outputs
-
-    def invoke(self, image: np.ndarray, threshold: float) -> None:
-        self._interpreter.set_tensor(self._inputs["image"], image)
-        if "threshold" in self._inputs:
-            value = np.array([threshold], np.float32)
-            self._interpreter.set_tensor(self._inputs["threshold"], value)
-        self._interpreter.invoke()
-
-    def output(self, name: str) -> np.ndarray:
-        return self._interpreter.get_tensor(self._outputs[name])
-
-
 def faults(
-    given: Input, probabilities: np.ndarray, selected: np.ndarray | None
+    given: Input, probabilities: np.ndarray, selected: np.ndarray | None, rules: Rules | None
 ) -> tuple[list[str], bool]:
-    """What is wrong with an answer, and whether it is one: finite probabilities.
+    """Finds what is wrong with an answer, and whether it is one: finite probabilities.
 
     Images beyond 0..255 may overflow and get no answer; that is no fault. They, and those with NaN
     or infinity, still select a branch of each connection.
 
     Args:
         probabilities: [1, classes].
-        selected: 0 or 1 [cells, connections, branches]; None of a static file.
+        selected: 0 or 1 [*units]; None of a file without routing.
+        rules: what it must keep to; None likewise.
     """
     found = []
     finite = bool(np.isfinite(probabilities).all())
@@ -135,19 +128,27 @@ def faults(
     if given.kind != NOT_FINITE and finite:
         if abs(float(probabilities.sum(dtype=np.float64)) - 1) > _SUM_TOLERANCE:
             found.append("probabilities do not sum to 1")
-    if selected is not None:
-        counts = selected.sum(axis=-1)
-        if not np.isin(selected, (0, 1)).all() or not (counts >= 1).all():
-            found.append("a connection selects no branch")
-        elif given.kind == PIXELS and given.threshold >= 1 and not selected.all():
-            found.append("T of 1 or more does not select all branches")
-        elif given.kind == PIXELS and not given.threshold > 0 and not (counts == 1).all():
-            found.append("T of 0 or less, or NaN, selects several branches of a connection")
+    if selected is None or rules is None:
+        return found, finite
+    counts = selected.sum(axis=-1)
+    of_pixels = given.kind == PIXELS
+    if not np.isin(selected, (0, 1)).all():
+        found.append("a unit is neither selected nor left out")
+    elif rules.choices and not (counts >= 1).all():
+        found.append("a connection selects no branch")
+    elif of_pixels and rules.runs_all(given.threshold) and not selected.all():
+        found.append(f"T={given.threshold:g} does not select all units")
+    elif rules.choices and of_pixels and not given.threshold > 0 and not (counts == 1).all():
+        found.append("T of 0 or less, or NaN, selects several branches of a connection")
     return found, finite
 
 
 def run_inputs(
-    model: Model, inputs: int, seed: int, progress: Callable[[int], None]
+    runner: TFLiteRunner,
+    rules: Rules | None,
+    inputs: int,
+    seed: int,
+    progress: Callable[[int], None],
 ) -> dict[str, Any]:
     """Runs random inputs.
 
@@ -158,10 +159,10 @@ def run_inputs(
     images, unanswered = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
     failures = []
     for index in range(inputs):
-        given = make_input(seed, index, model.shape)
-        model.invoke(given.image, given.threshold)
-        selected = model.output("selected") if model.routed else None
-        found, finite = faults(given, model.output("probabilities"), selected)
+        given = make_input(seed, index, runner.image_shape)
+        _classify(runner, given)
+        selected = runner.output("selected") if runner.routed else None
+        found, finite = faults(given, runner.output("probabilities"), selected, rules)
         images[given.kind] += 1
         unanswered[given.kind] += not finite
         failures += [
@@ -177,22 +178,23 @@ def run_inputs(
 
 
 def run_repeatedly(
-    model: Model, invocations: int, seed: int, progress: Callable[[int], None]
+    runner: TFLiteRunner, invocations: int, seed: int, progress: Callable[[int], None]
 ) -> dict[str, Any]:
     """Runs a few images in 0..255 again and again.
 
     Returns:
         `memory` and `growth`: bytes resident after a warm-up, and how many more at the end.
     """
-    # At T=1, the last, all branches run: after the warm-up, all weights have been read.
+    # Of a DRNet all branches run at T=1, the last: after the warm-up all weights have been read.
     examples = [
-        (make_input(seed, 2 * i, model.shape).image, i / (_REPEATED - 1)) for i in range(_REPEATED)
+        Input(PIXELS, make_input(seed, 2 * i, runner.image_shape).image, i / (_REPEATED - 1))
+        for i in range(_REPEATED)
     ]
 
     def repeat(count: int, report: Callable[[int], None]) -> None:
         for index in range(count):
-            model.invoke(*examples[index % len(examples)])
-            model.output("probabilities")
+            _classify(runner, examples[index % len(examples)])
+            runner.output("probabilities")
             report(index + 1)
 
     repeat(_WARM_UP * len(examples), lambda done: None)
@@ -203,36 +205,33 @@ def run_repeatedly(
 
 
 def resident_bytes() -> int:
-    """The memory of this process that is in RAM."""
+    """Returns the memory of this process that is in RAM."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def main(settings: dict[str, Any]) -> None:
-    """Runs both, and prints the progress and the result.
+def _classify(runner: TFLiteRunner, given: Input) -> None:
+    runner.set_image(given.image[0])
+    runner.set_threshold(given.threshold)
+    runner.invoke()
+
+
+def run(settings: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
+    """Runs both.
 
     Args:
-        settings: `file`, `inputs`, `invocations` and `seed`.
+        settings: `file`, `rules` (the fields of `Rules`, or None), `inputs`, `invocations` and
+            `seed`.
     """
-    total = settings["inputs"] + settings["invocations"]
-    printed = 0.0
-
-    def progress(done: int) -> None:
-        nonlocal printed
-        if (now := time.monotonic()) - printed > _PROGRESS_SECONDS:
-            print(json.dumps({"done": done, "total": total}), flush=True)
-            printed = now
-
-    model = Model(settings["file"])
-    result = run_inputs(model, settings["inputs"], settings["seed"], progress)
-    result |= run_repeatedly(
-        model,
-        settings["invocations"],
-        settings["seed"],
-        lambda done: progress(settings["inputs"] + done),
+    rules = settings["rules"] and Rules(**settings["rules"])
+    runner = TFLiteRunner(settings["file"])
+    inputs, invocations, seed = (settings[name] for name in ("inputs", "invocations", "seed"))
+    total = inputs + invocations
+    result = run_inputs(runner, rules, inputs, seed, lambda done: report(done, total))
+    return result | run_repeatedly(
+        runner, invocations, seed, lambda done: report(inputs + done, total)
     )
-    print(json.dumps({"result": result}), flush=True)
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    answer(run)

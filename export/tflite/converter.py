@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
-from export.graphs.drnet.forward import forward
-from export.graphs.drnet.network import Network
-from export.graphs.drnet.vector_lanes import fill_vector_lanes
-from export.graphs.plan import Structure
+from export.graphs.graph import RoutedGraph
+from export.graphs.plan import Plan
+from export.tflite.sharing import share_buffers
+
+#: What is done to a file after it was quantized, in this order.
+FILE_PASSES: tuple[Callable[[bytes], bytes], ...] = (share_buffers,)
 
 
-def to_tflite(network: Network, structure: Structure, float16: bool = False) -> bytes:
-    """A .tflite file that classifies one image.
+def to_tflite(graph: RoutedGraph, plan: Plan, float16: bool = False) -> bytes:
+    """Makes a .tflite file that classifies one image.
 
     Args:
         float16: whether to store weights as float16. They are computed with as float32.
 
     Its signature `serving_default` has the inputs `image`, float32 [1, image_size, image_size, 3]
     in 0..255, and `threshold`, float32 [1]; and the outputs `logits` and `probabilities`, float32
-    [1, classes]; `selected`, float32 0 or 1 [cells, connections, branches]; `flops`, float32 [1].
-    No tensor of it has rank 0, which some runtimes cannot handle, and `selected` is no bool, which
-    some cannot read. Of a fixed structure there are `image`, `logits` and `probabilities` only.
+    [1, classes]; `selected`, float32 0 or 1 [*units]; `flops`, float32 [1]. No tensor of it has
+    rank 0, which some runtimes cannot handle, and `selected` is no bool, which some cannot read.
+    Where nothing routes, or the plan is fixed, there are `image`, `logits` and `probabilities`
+    only.
     """
-    network = fill_vector_lanes(network)
-    size = network.config.image_size
-    image_spec = tf.TensorSpec([1, size, size, 3], tf.float32, name="image")
-    threshold_spec = tf.TensorSpec([1], tf.float32, name="threshold")
-    signature = [image_spec] if structure.fixed else [image_spec, threshold_spec]
+    size = graph.config.image_size
+    signature = [tf.TensorSpec([1, size, size, 3], tf.float32, name="image")]
+    if graph.routed and not plan.fixed:
+        signature.append(tf.TensorSpec([1], tf.float32, name="threshold"))
 
     @tf.function(autograph=False, input_signature=signature)
     def classify(image, threshold=None):
-        outputs = forward(network, structure, image, threshold)
+        outputs = graph.forward(image, threshold, plan)
         if "selected" in outputs:
             outputs["selected"] = outputs["selected"][0]
         return outputs
@@ -44,3 +48,10 @@ def to_tflite(network: Network, structure: Structure, float16: bool = False) -> 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
+
+
+def finish(model: bytes) -> bytes:
+    """Applies all passes to a file."""
+    for apply in FILE_PASSES:
+        model = apply(model)
+    return model

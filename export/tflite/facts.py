@@ -1,4 +1,4 @@
-"""What a .tflite file holds: inputs, outputs, operators, weights.
+"""Reads what a .tflite file holds: inputs, outputs, operators, weights.
 
     python -m export.tflite.facts '{"file": "model.tflite"}'
 
@@ -9,14 +9,13 @@ file is damaged so that it still looks whole. This module imports LiteRT only.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
-import sys
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from export.tflite.child_answer import answer
 from export.tflite.delegation import delegated_nodes
 from export.tflite.operators import count_operators, not_builtin
 
@@ -181,15 +180,5 @@ def _tensor(subgraph, index: int, name: str | None = None) -> TensorFacts:
     return TensorFacts(name or tensor.Name().decode(), tuple(map(int, shape)), type_name)
 
 
-def main(file: str) -> None:
-    """Prints the facts, or what is wrong, as a line of JSON; see export/tflite/child_process.py."""
-    line: dict[str, Any]
-    try:
-        line = {"result": model_facts(pathlib.Path(file).read_bytes()).to_dict()}
-    except ValueError as error:
-        line = {"error": str(error)}
-    print(json.dumps(line), flush=True)
-
-
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1])["file"])
+    answer(lambda settings, _: model_facts(pathlib.Path(settings["file"]).read_bytes()).to_dict())

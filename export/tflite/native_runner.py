@@ -60,8 +60,10 @@ def library_folder() -> pathlib.Path:
 
 
 def require_compiler(compiler: str = COMPILER) -> None:
-    """Raises:
-    UserError: there is no such compiler.
+    """Checks that there is a compiler of that name.
+
+    Raises:
+        UserError: there is none.
     """
     if not shutil.which(compiler):
         raise UserError(f"a C compiler is needed, and there is no {compiler} (Debian: gcc)")
@@ -97,7 +99,7 @@ def run_native(
     program: pathlib.Path,
     model: pathlib.Path,
     images: np.ndarray,
-    threshold: float,
+    threshold: float | None,
     under: Sequence[str] = (),
     repeats: int = 1,
 ) -> list[NativeResult]:
@@ -107,7 +109,7 @@ def run_native(
         program: what `compile_runner` made.
         model: a .tflite file of this package.
         images: float [images, image_size, image_size, 3] in 0..255.
-        threshold: T.
+        threshold: T; None for a model without routing.
         under: a command that runs it, such as an emulator, with its options.
         repeats: how often each image is classified.
 
@@ -116,7 +118,9 @@ def run_native(
     """
     with tempfile.NamedTemporaryFile() as file:
         np.ascontiguousarray(images, np.float32).tofile(file.name)
-        arguments = [str(model), repr(float(threshold)), file.name, str(repeats)]
+        # Without routing, the program does not use it.
+        given = repr(float(threshold or 0))
+        arguments = [str(model), given, file.name, str(repeats)]
         lines = run_program([*under, str(program), *arguments]).splitlines()
     return [_parse(line) for line in lines]
 

@@ -1,4 +1,7 @@
-"""Conversion to .tflite, and running what came out."""
+"""Runs .tflite files with LiteRT.
+
+It imports numpy and LiteRT only, so that small processes can use it.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,6 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from drnet_tf.errors import UserError
-from export.graphs.graph import INPUTS, OUTPUTS
-
-
-class StaticRunner:
-    """Runs a static .tflite file with LiteRT on one thread."""
-
-    def __init__(self, path: pathlib.Path | str):
-        self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=1)
-        self._interpreter.allocate_tensors()
-        signature = self._interpreter.get_signature_runner(SIGNATURE)
-        self._image = signature.get_input_details()["image"]["index"]
-        self._probabilities = signature.get_output_details()["probabilities"]["index"]
-
-    def run(self, image: np.ndarray) -> np.ndarray:
-        """Probabilities [classes] of an image, float [image_size, image_size, 3] in 0..255."""
-        self._interpreter.set_tensor(self._image, np.asarray(image, np.float32)[None])
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._probabilities)[0]
-
 
 SIGNATURE = "serving_default"
 
@@ -39,85 +23,95 @@ class Outputs:
 
     Args:
         logits, probabilities: float32 [classes].
-        selected: bool [cells, connections, branches].
-        flops: float32, multiply-accumulates.
+        selected: bool [*units]; None of a file without routing.
+        flops: float32, multiply-accumulates; None of a file without routing.
     """
 
     logits: np.ndarray
     probabilities: np.ndarray
-    selected: np.ndarray
-    flops: np.ndarray
-
-
-def _open(path: str, num_threads: int) -> Interpreter:
-    try:
-        interpreter = Interpreter(model_path=path, num_threads=num_threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged, LiteRT cannot load it: {error}") from error
-    return interpreter
+    selected: np.ndarray | None = None
+    flops: np.ndarray | None = None
 
 
 class TFLiteRunner:
-    """Runs a .tflite model of this package with LiteRT.
+    """Runs a .tflite file of this package: routed, fixed, or of a model without routing.
 
     Args:
         model: path of the file, its content, or an interpreter of it.
         num_threads: of the interpreter that is made.
+
+    Attributes:
+        routed: whether it takes a threshold and says what it selected.
+        image_shape: of its input `image`, [1, image_size, image_size, 3].
 
     Raises:
         UserError: the file is damaged, or another model.
     """
 
     def __init__(self, model: pathlib.Path | str | bytes | Interpreter, num_threads: int = 1):
-        if isinstance(model, Interpreter):
-            self._interpreter = model
-        elif isinstance(model, bytes):
-            self._interpreter = Interpreter(model_content=model, num_threads=num_threads)
-        else:
-            self._interpreter = _open(os.fspath(model), num_threads)
-        self._interpreter.allocate_tensors()
+        name = os.fspath(model) if isinstance(model, str | pathlib.Path) else "a converted model"
+        try:
+            self._interpreter = _interpreter(model, num_threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{name} is damaged, LiteRT cannot load it: {error}") from error
         try:
             signature = self._interpreter.get_signature_runner(SIGNATURE)
             # By name: the order of inputs and outputs is the converter's own.
             inputs, outputs = signature.get_input_details(), signature.get_output_details()
-            self._inputs = {name: inputs[name]["index"] for name in INPUTS}
-            self._outputs = {name: outputs[name]["index"] for name in OUTPUTS}
+            self.image_shape = tuple(int(length) for length in inputs["image"]["shape"])
+            self._inputs = {key: value["index"] for key, value in inputs.items()}
+            self._outputs = {key: value["index"] for key, value in outputs.items()}
+            self.routed = "selected" in outputs
+            for key in ("logits", "probabilities", *(("flops",) if self.routed else ())):
+                self._outputs[key]
         except (ValueError, KeyError) as error:
-            name = "a converted model" if isinstance(model, bytes) else model
-            raise UserError(f"{name} is no model with routing: it lacks {error}") from error
+            raise UserError(f"{name} is no exported classifier: it lacks {error}") from error
 
     def set_image(self, image: np.ndarray) -> None:
         """Sets the next image, float [image_size, image_size, 3] in 0..255."""
         image = np.asarray(image, np.float32)[None]
         self._interpreter.set_tensor(self._inputs["image"], image)
 
-    def set_threshold(self, threshold: float) -> None:
-        self._interpreter.set_tensor(self._inputs["threshold"], np.array([threshold], np.float32))
+    def set_threshold(self, threshold: float | None) -> None:
+        """Sets the threshold of the next images, where the file takes one."""
+        if "threshold" in self._inputs:
+            if threshold is None:
+                raise ValueError("the file takes a threshold")
+            value = np.array([threshold], np.float32)
+            self._interpreter.set_tensor(self._inputs["threshold"], value)
 
     def invoke(self) -> None:
         """Classifies the image that was set."""
         self._interpreter.invoke()
 
-    def run(self, image: np.ndarray, threshold: float) -> Outputs:
+    def output(self, name: str) -> np.ndarray:
+        """Returns an output of the last invocation, of the shape that it has in the file."""
+        return self._interpreter.get_tensor(self._outputs[name])
+
+    def run(self, image: np.ndarray, threshold: float | None = None) -> Outputs:
         """Classifies one image, float [image_size, image_size, 3] in 0..255."""
         self.set_image(image)
         self.set_threshold(threshold)
         self.invoke()
-        values = {k: self._interpreter.get_tensor(self._outputs[k]) for k in OUTPUTS}
-        return Outputs(
-            values["logits"][0],
-            values["probabilities"][0],
-            values["selected"] > 0.5,
-            values["flops"][0],
+        outputs = Outputs(self.output("logits")[0], self.output("probabilities")[0])
+        if not self.routed:
+            return outputs
+        return dataclasses.replace(
+            outputs, selected=self.output("selected") > 0.5, flops=self.output("flops")[0]
         )
 
-    def run_all(self, images: np.ndarray, threshold: float) -> Outputs:
-        """The same of every image of [images, image_size, image_size, 3]."""
+    def run_all(self, images: np.ndarray, threshold: float | None = None) -> Outputs:
+        """Classifies every image of [images, image_size, image_size, 3]."""
         results = [self.run(image, threshold) for image in images]
-        return Outputs(
-            *(
-                np.stack([getattr(result, field.name) for result in results])
-                for field in dataclasses.fields(Outputs)
-            )
-        )
+        # All files have the outputs in front; those behind them are there in all results or none.
+        names = [name for name, value in vars(results[0]).items() if value is not None]
+        return Outputs(*(np.stack([getattr(each, name) for each in results]) for name in names))
+
+
+def _interpreter(model: pathlib.Path | str | bytes | Interpreter, num_threads: int) -> Interpreter:
+    if isinstance(model, Interpreter):
+        return model
+    if isinstance(model, bytes):
+        return Interpreter(model_content=model, num_threads=num_threads)
+    return Interpreter(model_path=os.fspath(model), num_threads=num_threads)

@@ -16,8 +16,8 @@ _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
 
 
-def pack(model: bytes) -> bytes:
-    """The same model in fewer bytes: what it computes does not change."""
+def share_buffers(model: bytes) -> bytes:
+    """Returns the same model in fewer bytes: what it computes does not change."""
     root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     content = np.frombuffer(model, np.uint8)
     for buffer in root.buffers:

@@ -1,4 +1,4 @@
-"""Timing of several .tflite graphs in one run: blocks of some dozens of invocations take turns.
+"""Times several .tflite graphs in one run: blocks of some dozens of invocations take turns.
 
 A model that is swapped in for a single invocation would run on cold caches, and graphs that are
 timed one after the other would not see the same machine. Each block begins with a few invocations
@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+
+from drnet_tf.progress import Progress
+from export.tflite.runner import TFLiteRunner
+
+BLOCK = 32
+UNTIMED = 3
+LEAST_ROUNDS = 3
 
 
 class TimedGraph:
@@ -48,21 +55,8 @@ class TimedGraph:
 
     @property
     def microseconds(self) -> float:
-        """The median."""
+        """Returns the median."""
         return 1e6 * float(np.median(self.seconds))
-
-
-BLOCK = 32
-UNTIMED = 3
-LEAST_ROUNDS = 3
-
-
-class Runner(Protocol):
-    """What classifies one image at a time, such as an `export.tflite.TFLiteRunner`."""
-
-    def set_threshold(self, threshold: float) -> None: ...
-    def set_image(self, image: np.ndarray) -> None: ...
-    def invoke(self) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,18 +65,19 @@ class Block:
 
     Args:
         runner: the graph.
-        threshold: T.
+        threshold: T; None where nothing routes.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         seconds: of each image, the times that were taken.
     """
 
-    runner: Runner
-    threshold: float
+    runner: TFLiteRunner
+    threshold: float | None
     images: np.ndarray
     seconds: list[list[float]]
 
     @classmethod
-    def of(cls, runner: Runner, threshold: float, images: np.ndarray) -> Block:
+    def of(cls, runner: TFLiteRunner, threshold: float | None, images: np.ndarray) -> Block:
+        """Makes a block that has not run yet."""
         return cls(runner, threshold, images, [[] for _ in images])
 
     def run(self) -> None:
@@ -98,7 +93,7 @@ class Block:
 
     @property
     def milliseconds(self) -> np.ndarray:
-        """[images], the median of each."""
+        """Returns [images], the median of each."""
         return 1e3 * np.array([np.median(values) for values in self.seconds])
 
 
@@ -109,9 +104,7 @@ class Timed(Protocol):
         """Does and times some dozens of invocations."""
 
 
-def take_turns(
-    blocks: Sequence[Timed], seconds: float, progress: Callable[[int, int, str], None]
-) -> None:
+def take_turns(blocks: Sequence[Timed], seconds: float, progress: Progress) -> None:
     """Runs all blocks one after the other, again and again.
 
     Args:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from drnet_tf.data.decoding import centre
+from drnet_tf.data.decoding import fitted
 from drnet_tf.errors import UserError
-from drnet_tf.models import DRNet
 from drnet_tf.models.cost import CostTable
+from drnet_tf.models.family import RoutedModel, Routing
+from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Trained
-from export.folder import names
-from export.folder.export import (
-    check_files,
-    check_source,
-    default_threshold,
-    read_description,
-    resizes_whole,
-)
-from export.folder.names import saved_model_path
+from export.folder.export import Export
+from export.graphs.graph import read_graph
 from export.saved_model.runner import ENCODED, WITHOUT_THRESHOLD, SavedModelRunner
 from export.tflite.runner import Outputs, TFLiteRunner
-from export.verify.borderline import borderline
 
 #: Largest difference of a logit, relative to the largest logit of the image, or of a probability.
 TOLERANCE = 1e-4
@@ -39,10 +32,10 @@ class Comparison:
 
     Args:
         runtime: "SavedModel", ".tflite", or a signature of the SavedModel.
-        threshold: T.
+        threshold: T; None for a model without routing.
         images: how many were classified.
         compared: on how many all was compared strictly: all but those with a flip.
-        borderline: decisions that hang on rounding.
+        borderline: decisions within rounding of the threshold.
         flipped: those of them that came out differently; what follows from them is not compared.
         wrong_selections: other decisions that differ from Keras.
         wrong_flops: images whose FLOPs are not those of their selection.
@@ -51,7 +44,7 @@ class Comparison:
     """
 
     runtime: str
-    threshold: float
+    threshold: float | None
     images: int
     compared: int
     borderline: int
@@ -63,17 +56,18 @@ class Comparison:
 
     @property
     def differences(self) -> list[str]:
-        """What is wrong, in words."""
+        """Lists what is wrong, in words."""
         found = []
         if self.wrong_selections:
-            found.append(f"{self.wrong_selections} branches are selected differently")
+            found.append(f"{self.wrong_selections} units are selected differently")
         if self.wrong_flops:
             found.append(f"the FLOPs of {self.wrong_flops} images are not of their selection")
         for name in ("logits", "probabilities"):
             error = getattr(self, f"{name}_error")
             if not error <= TOLERANCE:
                 found.append(f"{name} differ by {error:.1e}, more than {TOLERANCE:.0e}")
-        return [f"{self.runtime} at T={self.threshold:g}: {text}" for text in found]
+        where = "" if self.threshold is None else f" at T={self.threshold:g}"
+        return [f"{self.runtime}{where}: {text}" for text in found]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +80,10 @@ class VerifyReport:
     def differences(self) -> list[str]:
         found = [text for comparison in self.comparisons for text in comparison.differences]
         if not any(comparison.compared for comparison in self.comparisons):
-            found.append("no image could be compared: all hang on rounding; use other thresholds")
+            found.append(
+                "no image could be compared, as each has a decision within rounding of the "
+                "threshold: use other thresholds"
+            )
         return found
 
     @property
@@ -99,46 +96,45 @@ class VerifyReport:
         if not self.ok:
             return self.differences
         first = self.comparisons[0]
-        thresholds = sum(comparison.runtime == TFLITE for comparison in self.comparisons)
         error = max(comparison.logits_error for comparison in self.comparisons)
-        hanging = sum(comparison.borderline for comparison in self.comparisons)
+        agreed = f"Keras, {SAVED_MODEL} and {TFLITE} agree on {first.images} images"
+        if first.threshold is None:
+            return [f"{agreed}: logits within {error:.0e}"]
+        thresholds = sum(comparison.runtime == TFLITE for comparison in self.comparisons)
+        close = sum(comparison.borderline for comparison in self.comparisons)
         flipped = sum(comparison.flipped for comparison in self.comparisons)
         return [
-            f"Keras, {SAVED_MODEL} and {TFLITE} agree on {first.images} images at {thresholds} "
-            f"thresholds: the same branches and FLOPs, logits within {error:.0e}",
-            f"{hanging} decisions hang on rounding, {flipped} of them came out differently",
+            f"{agreed} at {thresholds} thresholds: the same branches and FLOPs, logits within "
+            f"{error:.0e}",
+            f"{close} decisions are within rounding of the threshold, {flipped} of them came out "
+            "differently",
         ]
 
 
 def verify(
     trained: Trained,
-    export_dir: Path | str,
+    export: Export,
     images: np.ndarray,
-    thresholds: Sequence[float],
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    thresholds: Sequence[float | None],
+    progress: Progress = silent,
 ) -> VerifyReport:
     """Compares an export with the Keras model that it was made from.
 
     Args:
+        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
-        thresholds: values of T.
-        progress: called with the number of comparisons done and of all.
+        thresholds: values of T; one None for a model without routing.
+        progress: called with the comparisons done, their number, and what was compared.
 
     Raises:
-        UserError: the files are not those of an export of this model, or the images do not fit.
+        UserError: the images do not fit, or there is no threshold.
     """
-    at_threshold = default_threshold(export_dir)
-    check_files(export_dir)
-    check_source(export_dir, trained)
-    size = trained.model.config.image_size
-    if np.ndim(images) != 4 or np.shape(images)[1:] != (size, size, 3) or not len(images):
-        raise UserError(f"images must be [images, {size}, {size}, 3], not {list(np.shape(images))}")
+    images = export.check_images(images)
     if not len(thresholds):
         raise UserError("at least one threshold is needed")
-    images = np.asarray(images, np.float32)
-    saved_model = SavedModelRunner(saved_model_path(export_dir))
-    tflite = TFLiteRunner(Path(export_dir, names.TFLITE_FILE))
-    runtimes: dict[str, Callable[[float], Outputs]] = {
+    saved_model = SavedModelRunner(export.saved_model)
+    tflite = TFLiteRunner(export.tflite)
+    runtimes: dict[str, Callable[[float | None], Outputs]] = {
         SAVED_MODEL: lambda threshold: _in_batches(
             lambda batch: saved_model.run(batch, threshold), images
         ),
@@ -147,7 +143,7 @@ def verify(
     # Image files and uint8 hold whole numbers only; the pixels of a data set are whole.
     whole_numbers = np.round(np.clip(images, 0, 255))
 
-    def at_default(signature: str) -> Callable[[float], Outputs]:
+    def at_default(signature: str) -> Callable[[float | None], Outputs]:
         return lambda _: _in_batches(
             lambda batch: saved_model.run_default(signature, batch), whole_numbers
         )
@@ -155,103 +151,127 @@ def verify(
     signatures = {name: at_default(name) for name in WITHOUT_THRESHOLD}
     encoded = {ENCODED: signatures.pop(ENCODED)}
     # An image file of the model's size loses its border where evaluation takes the centre.
-    whole = resizes_whole(read_description(export_dir))
-    seen = np.stack([centre(image.astype(np.uint8), size, whole=whole) for image in whole_numbers])
+    size = export.image_size
+    seen = np.stack([fitted(image, size, export.fit) for image in whole_numbers.astype(np.uint8)])
+    default = export.default_threshold
     cases = [(threshold, images, runtimes) for threshold in thresholds]
-    cases.append((at_threshold, whole_numbers, signatures))
-    cases.append((at_threshold, seen.astype(np.float32), encoded))
+    cases.append((default, whole_numbers, signatures))
+    cases.append((default, seen.astype(np.float32), encoded))
+    undecided = read_graph(trained.model).undecided
     keras_model = _KerasRunner(trained.model)
     comparisons = []
     for threshold, pixels, runners in cases:
-        expected, recalibrated = keras_model.run_all(pixels, threshold)
-        close = borderline(recalibrated, threshold)
+        expected, scores, own = keras_model.run_all(pixels, threshold)
+        close = None if threshold is None else undecided(own, scores, threshold)
         for name, run in runners.items():
             comparisons.append(
                 compare(name, threshold, expected, run(threshold), close, trained.model.cost)
             )
-            progress(len(comparisons), sum(len(runners) for _, _, runners in cases))
+            progress(len(comparisons), sum(len(runners) for _, _, runners in cases), name)
     return VerifyReport(tuple(comparisons))
 
 
 def compare(
     runtime: str,
-    threshold: float,
+    threshold: float | None,
     expected: Outputs,
     actual: Outputs,
-    close: np.ndarray,
+    close: np.ndarray | None,
     cost: CostTable,
 ) -> Comparison:
     """Compares the outputs of two implementations.
 
     Args:
-        expected, actual: with a leading axis of images.
-        close: bool [images, cells, connections, branches], decisions that hang on rounding.
+        expected, actual: with a leading axis of images; `selected` is [images, *units], the first
+            of which order them by depth, and None where nothing routes.
+        close: bool [images, *units], decisions within rounding of the threshold.
         cost: of the network.
     """
-    differing = expected.selected != actual.selected
-    flipped = differing & close
-    # Cells behind a flip see other features: there, nothing can be said.
-    cell_flipped = flipped.any(axis=(2, 3))
-    behind = np.cumsum(cell_flipped, axis=1) > cell_flipped
-    wrong = differing & ~close & ~behind[:, :, None, None]
-    compared = ~cell_flipped.any(axis=1)
-    flops = cost.of_selection(actual.selected)[1].astype(np.float32)
+    images = len(expected.logits)
+    compared = np.ones(images, bool)
+    borderline = flipped = wrong_selections = wrong_flops = 0
+    if close is not None:
+        differing = expected.selected != actual.selected
+        at_border = differing & close
+        # What lies behind a flip sees other features: there, nothing can be said.
+        depth_flipped = at_border.any(axis=tuple(range(2, at_border.ndim)))
+        behind = np.cumsum(depth_flipped, axis=1) > depth_flipped
+        behind = behind.reshape(behind.shape + (1,) * (differing.ndim - 2))
+        compared = ~depth_flipped.any(axis=1)
+        flops = cost.of_selection(actual.selected)[1].astype(np.float32)
+        borderline = int(close.sum())
+        flipped = int((at_border & ~behind).sum())
+        wrong_selections = int((differing & ~close & ~behind).sum())
+        wrong_flops = int((flops != actual.flops).sum())
     scale = np.abs(expected.logits).max(axis=1, keepdims=True)
     logits_error = np.abs(actual.logits - expected.logits) / np.maximum(scale, 1e-30)
     probabilities_error = np.abs(actual.probabilities - expected.probabilities)
     return Comparison(
         runtime=runtime,
-        threshold=float(threshold),
-        images=len(compared),
+        threshold=None if threshold is None else float(threshold),
+        images=images,
         compared=int(compared.sum()),
-        borderline=int(close.sum()),
-        flipped=int(flipped[~behind].sum()),
-        wrong_selections=int(wrong.sum()),
-        wrong_flops=int((flops != actual.flops).sum()),
+        borderline=borderline,
+        flipped=flipped,
+        wrong_selections=wrong_selections,
+        wrong_flops=wrong_flops,
         logits_error=float(logits_error[compared].max(initial=0)),
         probabilities_error=float(probabilities_error[compared].max(initial=0)),
     )
 
 
 class _KerasRunner:
-    """Runs the Keras model with masked branches, as evaluation does."""
+    """Runs the Keras model with masked units, as evaluation does."""
 
-    def __init__(self, model: DRNet):
-        def classify(images, threshold):
-            logits, intermediates = model(images, threshold=threshold)
-            return (
-                logits,
-                tf.nn.softmax(logits),
-                intermediates["selected"],
-                intermediates["macs"],
-                intermediates["recalibrated"],
-            )
+    def __init__(self, model: RoutedModel):
+        self._routed = bool(model.cost.units)
+
+        def classify(images, threshold=None):
+            logits, routing = model(images, threshold=threshold)
+            return logits, tf.nn.softmax(logits), routing if self._routed else None
 
         size = model.config.image_size
+        signature = [tf.TensorSpec([None, size, size, 3], tf.float32)]
+        if self._routed:
+            signature.append(tf.TensorSpec([], tf.float32))
         # One trace for all batches, the last and smaller one too: tracing takes seconds.
-        self._classify = tf.function(
-            classify,
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None, size, size, 3], tf.float32),
-                tf.TensorSpec([], tf.float32),
-            ],
-        )
+        self._classify = tf.function(classify, autograph=False, input_signature=signature)
 
-    def run_all(self, images: np.ndarray, threshold: float) -> tuple[Outputs, np.ndarray]:
-        """The outputs, and the recalibrated weights [images, cells, connections, branches]."""
-        recalibrated = []
+    def run_all(
+        self, images: np.ndarray, threshold: float | None
+    ) -> tuple[Outputs, np.ndarray | None, Mapping[str, np.ndarray]]:
+        """Classifies images, and returns the outputs, the scores, and what `Routing.own` has."""
+        routings: list[Routing] = []
 
         def run(batch):
-            values = self._classify(tf.constant(batch), tf.constant(threshold, tf.float32))
-            *outputs, weights = (value.numpy() for value in values)
-            recalibrated.append(weights)
-            return Outputs(*outputs)
+            given = [tf.constant(threshold, tf.float32)] if self._routed else []
+            logits, probabilities, routing = self._classify(tf.constant(batch), *given)
+            outputs = logits.numpy(), probabilities.numpy()
+            if routing is None:
+                return Outputs(*outputs, selected=None, flops=None)
+            routings.append(keras.tree.map_structure(_to_numpy, routing))
+            return Outputs(*outputs, routings[-1].selected, routings[-1].macs)
 
-        return _in_batches(run, images), np.concatenate(recalibrated)
+        outputs = _in_batches(run, images)
+        if not routings:
+            return outputs, None, {}
+        own = {
+            name: np.concatenate([routing.own[name] for routing in routings])
+            for name, value in routings[0].own.items()
+            if value is not None
+        }
+        return outputs, np.concatenate([routing.scores for routing in routings]), own
+
+
+def _to_numpy(tensor: tf.Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else tensor.numpy()
 
 
 def _in_batches(run: Callable[[np.ndarray], Outputs], images: np.ndarray) -> Outputs:
     parts = [run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-    names = [field.name for field in dataclasses.fields(Outputs)]
-    return Outputs(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def joined(name: str) -> np.ndarray | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Outputs(**{field.name: joined(field.name) for field in dataclasses.fields(Outputs)})

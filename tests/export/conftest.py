@@ -6,9 +6,11 @@ import pathlib
 import numpy as np
 import pytest
 
+from drnet_tf.data.fit import Fit
 from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.workdir import Run, Trained, load_trained
-from export.convert.conversion import ExportResult, convert
+from export.convert.conversion import convert
+from export.folder.export import Export
 from tests.export.routed_model import CLASS_NAMES, CONFIG, images_of, model_with_varied_routing
 
 
@@ -18,17 +20,17 @@ class Exported:
 
     workdir: pathlib.Path
     trained: Trained
-    result: ExportResult
+    export: Export
 
     @property
     def folder(self) -> pathlib.Path:
-        return self.result.folder
+        return self.export.folder
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory) -> Exported:
     workdir = tmp_path_factory.mktemp("workdir with a space")
-    Run("drnet_xs.digits", CONFIG, "digits", {"data_dir": None}).save(str(workdir))
+    Run("drnet_xs.digits", CONFIG, "digits", fit=Fit.WHOLE).save(str(workdir))
     Checkpoint.of(7, model_with_varied_routing(CONFIG)).write(str(workdir))
     trained = load_trained(str(workdir))
     return Exported(workdir, trained, convert(trained, CLASS_NAMES, workdir.parent / "exported"))

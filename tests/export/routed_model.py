@@ -43,10 +43,10 @@ def images_of(config: DRNetConfig, count: int, seed: int = 0) -> np.ndarray:
 
 def run_keras(model: DRNet, images: np.ndarray, threshold: float) -> Outputs:
     """What the Keras model says, with masked branches."""
-    logits, intermediates = model(images, threshold=threshold)
+    logits, routing = model(images, threshold=threshold)
     logits = logits.numpy()
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    selected = intermediates["selected"].numpy()
+    selected = routing.selected.numpy()
     return Outputs(
         logits,
         exponentials / exponentials.sum(axis=1, keepdims=True),

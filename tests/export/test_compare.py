@@ -10,7 +10,8 @@ import pytest
 from drnet_tf.errors import UserError
 from export.compare import compare_files, result_table
 from export.folder.description import describe_file
-from export.graphs.drnet.folding import read_weights
+from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.tflite.converter import to_tflite
 from tests.export.routed_model import run_keras
@@ -19,10 +20,10 @@ from tests.export.routed_model import run_keras
 @pytest.fixture(scope="module")
 def says_two(exported):
     """A file that selects as the exported one does and classifies everything as class 2."""
-    network = read_weights(exported.trained.model)
-    bias = network.classifier.bias + 1e3 * (np.arange(4) == 2)
-    classifier = dataclasses.replace(network.classifier, bias=bias.astype(np.float32))
-    return to_tflite(dataclasses.replace(network, classifier=classifier), routed(network.config))
+    graph = graph_of(exported.trained.model)
+    bias = graph.classifier.bias + 1e3 * (np.arange(4) == 2)
+    classifier = dataclasses.replace(graph.classifier, bias=bias.astype(np.float32))
+    return to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph))
 
 
 @pytest.fixture
@@ -48,8 +49,7 @@ def test_counts_what_each_file_says_of_each_image(exported, copy, images, thread
     steps = []
     batches = [(images[i : i + 5], labels[i : i + 5]) for i in range(0, len(images), 5)]
     results, count = compare_files(
-        exported.trained,
-        copy,
+        Export.open(copy),
         batches,
         images[:2],
         threshold,
@@ -76,6 +76,6 @@ def test_counts_what_each_file_says_of_each_image(exported, copy, images, thread
     assert result_table(results, threshold, count).row_count == 3
 
 
-def test_no_images_are_refused(exported, copy, images):
+def test_no_images_are_refused(exported, images):
     with pytest.raises(UserError, match="no images"):
-        compare_files(exported.trained, copy, [], images[:1], 0.5, seconds=0)
+        compare_files(exported.export, [], images[:1], 0.5, seconds=0)

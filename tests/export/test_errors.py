@@ -13,11 +13,12 @@ from PIL import Image
 
 from drnet_tf.errors import UserError
 from export import compare, inspect
+from export import flags as export_flags
 from export.benchmark import __main__ as benchmark
 from export.convert import __main__ as convert
 from export.convert import conversion
 from export.folder.description import FORMAT
-from export.folder.export import check_replaceable
+from export.folder.export import Export, check_replaceable
 from export.quantize import __main__ as quantize
 from export.quantize.int8 import quantize_weights
 from export.score import __main__ as score
@@ -102,7 +103,7 @@ DAMAGE = {
     "model.json nested": (written("model.json", lambda c: b"[" * 99999), "cannot be read"),
     "model.json a list": (written("model.json", lambda c: b"[1]"), "does not describe an export"),
     "another format": (edited(lambda v: v.update(format="x")), "does not describe an export"),
-    "no files": (edited(lambda v: v.pop("files")), "damaged or of an earlier version"),
+    "no files": (edited(lambda v: v.pop("files")), "damaged or of another version"),
     "files a list": (edited(lambda v: v.update(files=[])), "$.files: is no object"),
     "no config": (edited(lambda v: v.pop("config")), "$: lacks config"),
     "no image": (edited(lambda v: v["input"].pop("shape")), "$.input: lacks shape"),
@@ -172,7 +173,7 @@ def full_in_tensorflow(*_, **__):
     ids=["model", "SavedModel", "model.json"],
 )
 def test_conversion_on_a_full_disk_leaves_the_older_export(setting, monkeypatch, writer, fail):
-    monkeypatch.setattr(conversion, "_routed_tflite", lambda network, structure: (b"new", {}))
+    monkeypatch.setattr(conversion, "_checked_tflite", lambda graph, plan: (b"new", {}))
     if fail is full:
         monkeypatch.setattr(conversion, "write_saved_model", lambda *_: None)
         monkeypatch.setattr(conversion, "write_serving_files", lambda *_: None)
@@ -203,7 +204,9 @@ def test_damaged_parts_of_a_table_are_named(setting):
         (parts / "job.json").write_text(content)
         assert "job.json is damaged: remove" in setting.refused(score)
     values = json.loads((setting.export / "model.json").read_text())
-    source = score.open_source(str(setting.folder / "images"), None, "test", values)
+    source = score.open_source(
+        str(setting.folder / "images"), None, "test", Export.open(setting.export)
+    )
     job = {
         "model": values["files"]["model.tflite"]["sha256"],
         "images": source.fingerprint,
@@ -223,15 +226,16 @@ def test_output_that_cannot_be_written_is_refused_before_any_work(
     setting, module, flag, monkeypatch
 ):
     monkeypatch.setattr(module, "load_trained", None, raising=False)
-    monkeypatch.setattr(module, "load_exported", None, raising=False)
+    monkeypatch.setattr(module, "open_export", None, raising=False)
+    monkeypatch.setattr(Export, "open", None)
     monkeypatch.setattr(module, "open_source", None, raising=False)
     output = setting.labels / "in a file.csv"
     assert str(setting.labels) in setting.refused(module, f"--{flag}={output}")
 
 
 def test_export_folder_that_cannot_be_written_is_not_quantized(setting, monkeypatch):
-    monkeypatch.setattr(quantize, "load_trained", None)
-    monkeypatch.setattr(quantize, "check_folder_writable", full)
+    monkeypatch.setattr(export_flags, "load_trained", None)
+    monkeypatch.setattr(export_flags, "check_folder_writable", full)
     assert "No space left" in setting.refused(quantize)
 
 
@@ -271,7 +275,7 @@ def test_runner_names_a_file_that_it_cannot_run(setting):
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.call], module)
     path.write_bytes(converter.convert())
-    with pytest.raises(UserError, match="model.tflite is no model with routing: it lacks"):
+    with pytest.raises(UserError, match="model.tflite is no exported classifier: it lacks"):
         TFLiteRunner(path)
 
 

@@ -123,7 +123,7 @@ def test_description_fits_its_schema(exported):
     assert values.keys() <= SCHEMA["properties"].keys()
     wrong = copy.deepcopy(values)
     del wrong["step"]
-    wrong["schema_version"] = 2
+    wrong["schema_version"] = 1
     wrong["input"]["shape"] = [1, 16, 16]
     wrong["files"]["model.tflite"]["sha256"] = "f" * 63
     wrong["macs"]["fixed"] = 1.5

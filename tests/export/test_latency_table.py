@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
-
 from drnet_tf.models.drnet.latencies import LatencyTable
+
 from export.graphs.drnet.single_branch import geometries
 from export.latency_table import latency_lines, measure
 from tests.export.routed_model import CONFIG

@@ -13,13 +13,13 @@ from drnet_tf.layers import branches
 from drnet_tf.layers.branches import LayerBranch
 from drnet_tf.layers.cost import Cost
 from drnet_tf.layers.geometry import half
+from drnet_tf.models.cost import CostTable
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from export.folder import names
 from export.folder.names import saved_model_path
 from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.forward import forward
-from export.graphs.graph import OUTPUTS
-from export.graphs.plan import DENSE, Structure, routed, static
+from export.graphs.graph import OUTPUTS, graph_of
+from export.graphs.plan import DENSE, Plan, only, routed
 from export.saved_model.runner import SavedModelRunner
 from export.tflite.converter import to_tflite
 from export.tflite.operators import count_operators, not_builtin
@@ -80,16 +80,16 @@ def test_saved_model_equals_keras(exported, saved_model, images, threshold):
     assert_equal_outputs(saved_model.run(images, threshold), expected)
 
 
-ALL_GATED = Structure(gates=np.ones((CONFIG.cells, CONFIG.connections, 5), bool))
+ALL_GATED = Plan(gated=np.ones((CONFIG.cells, CONFIG.connections, 5), bool))
 
 
 @pytest.mark.parametrize(
-    "structure", [routed(CONFIG), ALL_GATED, DENSE], ids=["routed", "all gated", "dense"]
+    "plan", [routed, lambda graph: ALL_GATED, lambda graph: DENSE], ids=["routed", "all", "dense"]
 )
-def test_graph_run_eagerly_equals_keras(exported, images, structure):
-    network = read_weights(exported.trained.model)
+def test_graph_run_eagerly_equals_keras(exported, images, plan):
+    graph = graph_of(exported.trained.model)
     outputs = [
-        forward(network, structure, tf.constant(image[None]), tf.constant([0.5]))
+        graph.forward(tf.constant(image[None]), tf.constant([0.5]), plan(graph))
         for image in images[:3]
     ]
     actual = Outputs(*(np.concatenate([output[name] for output in outputs]) for name in OUTPUTS))
@@ -97,10 +97,9 @@ def test_graph_run_eagerly_equals_keras(exported, images, structure):
     assert_equal_outputs(dataclasses.replace(actual, selected=actual.selected > 0.5), expected)
 
 
-def test_static_graph_of_a_selection_equals_keras_on_its_image(exported, images):
+def test_graph_of_only_a_selection_equals_keras_on_its_image(exported, images):
     expected = run_keras(exported.trained.model, images[:1], 0.5)
-    network = read_weights(exported.trained.model)
-    model = to_tflite(network, static(expected.selected[0]))
+    model = to_tflite(graph_of(exported.trained.model), only(expected.selected[0]))
     assert_equal_outputs(TFLiteRunner(model).run_all(images[:1], 0.5), expected)
     assert "IF" not in count_operators(model)
 
@@ -130,12 +129,12 @@ def test_saved_model_takes_any_batch_and_a_threshold_for_each_image(saved_model,
 
 def test_flops_are_rounded_once_where_float32_cannot_count():
     config = dataclasses.replace(CONFIG, cells=1)
-    network = read_weights(model_with_varied_routing(config))
+    graph = read_weights(model_with_varied_routing(config))
     # 2**24 + 1 is the first integer that float32 lacks: sums of small numbers get stuck there.
-    macs = np.ones_like(network.branch_macs)
-    network = dataclasses.replace(network, branch_macs=macs, fixed_macs=2**24)
+    macs = np.ones_like(graph.cost.unit_macs)
+    graph = dataclasses.replace(graph, cost=CostTable(Cost(0, 2**24), macs, macs))
     image = tf.constant(images_of(config, 1))
-    flops = forward(network, DENSE, image, tf.constant([1.0]))["flops"].numpy()
+    flops = graph.forward(image, tf.constant([1.0]), DENSE)["flops"].numpy()
     assert flops == [np.float32(2**24 + macs.size)]
 
 
@@ -166,15 +165,16 @@ def test_no_input_or_output_has_rank_zero(exported):
 def test_variants_equal_keras(config):
     model = model_with_varied_routing(config)
     images = images_of(config, 2)
-    runner = TFLiteRunner(to_tflite(read_weights(model), routed(config)))
+    graph = graph_of(model)
+    runner = TFLiteRunner(to_tflite(graph, routed(graph)))
     for threshold in (0.0, 0.5, 1.0):
         expected = run_keras(model, images, threshold)
         assert_equal_outputs(runner.run_all(images, threshold), expected)
 
 
 def test_graph_that_can_skip_every_branch_equals_keras(exported, images):
-    converted = to_tflite(read_weights(exported.trained.model), ALL_GATED)
-    assert count_operators(converted)["IF"] == ALL_GATED.gates.size
+    converted = to_tflite(graph_of(exported.trained.model), ALL_GATED)
+    assert count_operators(converted)["IF"] == ALL_GATED.gated.size
     for threshold in (0.0, 0.5, 1.0):
         expected = run_keras(exported.trained.model, images, threshold)
         assert_equal_outputs(TFLiteRunner(converted).run_all(images, threshold), expected)
@@ -198,7 +198,8 @@ def test_branch_of_ones_own_is_gated_and_equals_keras(monkeypatch):
     )
     model = model_with_varied_routing(config)
     images = images_of(config, 3)
-    converted = to_tflite(read_weights(model), routed(config))
+    graph = graph_of(model)
+    converted = to_tflite(graph, routed(graph))
     assert count_operators(converted)["IF"] == config.connections
     for threshold in (0.0, 1.0):
         expected = run_keras(model, images, threshold)

@@ -21,6 +21,8 @@ from export.convert.conversion import convert
 from tests.source_tree import ROOT
 from tests.training.on_jax.jax_devices import evaluation
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     "--model=drnet_xs.digits",
     "--input_pipeline=device",
@@ -112,7 +114,6 @@ class Workers:
         return self.logs / f"worker-{index}.log"
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_though_the_chief_is_killed(alone, dataset, tmp_path):
     workdir = tmp_path / "shared"
     arguments = [*TINY, *WITHOUT_DRAWS, *LONG, dataset, f"--workdir={workdir}"]
@@ -192,4 +193,4 @@ def test_what_jax_trained_tensorflow_evaluates_to_the_same(on_jax):
 
 def test_what_jax_trained_on_two_devices_exports(on_jax, tmp_path):
     result = convert(load_trained(str(on_jax[1])), ["a", "b", "c"], tmp_path / "exported")
-    assert result.operators["IF"] > 0
+    assert result.description["operators"]["IF"] > 0

@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from drnet_tf.models import DRNet
-from export.graphs.drnet.network import Cell, Network, Router
-from export.graphs.parts import Conv, Dense, DepthwisePointwise, Separable, fold
+from drnet_tf.models.drnet.network import DRNet
+from export.graphs.drnet.forward import DRNetGraph
+from export.graphs.drnet.network import Cell, Pair, Router
+from export.graphs.parts import Conv, Dense, Depthwise, DepthwisePointwise, Separable, fold
 
 
-def read_weights(model: DRNet) -> Network:
-    """The folded weights of a Keras model whose variables are all there."""
+def read_weights(model: DRNet) -> DRNetGraph:
+    """Reads a Keras model whose variables are all there, and folds its normalization."""
     stem: Any = model.stem
     if model.config.stem == "cifar":
         stem_layers = [(stem.convolution, stem.norm)]
     else:
         stem_layers = list(zip(stem.convolutions, stem.norms, strict=True))
-    return Network(
+    return DRNetGraph(
         config=model.config,
         stem=tuple(fold(_array(conv.kernel), *_moments(norm)) for conv, norm in stem_layers),
         cells=tuple(_read_cell(cell) for cell in model.cells),
         classifier=_read_dense(model.classifier.dense),
         temperature=float(_array(model.temperature)),
-        branch_macs=model.cost.branch_macs,
-        fixed_macs=model.cost.fixed.macs,
+        cost=model.cost,
     )
 
 
@@ -62,7 +62,7 @@ def _read_preprocess(layer) -> tuple[Conv, ...]:
 def _read_router(router) -> Router:
     blocks = tuple(
         DepthwisePointwise(
-            _array(depthwise.kernel), fold(_array(pointwise.kernel), *_moments(norm))
+            Depthwise(_array(depthwise.kernel)), fold(_array(pointwise.kernel), *_moments(norm))
         )
         for depthwise, pointwise, norm in zip(
             router.depthwise, router.pointwise, router.norm, strict=True
@@ -71,8 +71,8 @@ def _read_router(router) -> Router:
     return Router(blocks, _read_dense(router.dense))
 
 
-def _read_separable(cell) -> dict[tuple[int, int], Separable]:
-    """Takes the stacks, in which the model runs separable convolutions together, apart."""
+def _read_separable(cell) -> dict[Pair, Separable]:
+    """Takes apart the stacks in which the model runs separable convolutions together."""
     found = {}
     for group, members in cell.separable_members.items():
         stack = cell.separable_convs[str(group)]
@@ -80,7 +80,7 @@ def _read_separable(cell) -> dict[tuple[int, int], Separable]:
         for member, key in enumerate(members):
             found[key] = tuple(
                 DepthwisePointwise(
-                    _array(depthwise[i][member]),
+                    Depthwise(_array(depthwise[i][member])),
                     fold(_array(stack.pointwise[i])[member][None, None], *_moments(norm, member)),
                 )
                 for i, norm in enumerate(stack.norm)
@@ -93,7 +93,7 @@ def _read_dense(layer) -> Dense:
 
 
 def _moments(norm, group: int | None = None) -> tuple:
-    """(gamma, beta, mean, variance, epsilon) of a normalization, or of one of its groups."""
+    """Reads (gamma, beta, mean, variance, epsilon) of a normalization or one of its groups."""
     variables = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
     arrays = [_array(variable) for variable in variables]
     return (*(array if group is None else array[group] for array in arrays), norm.epsilon)

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from drnet_tf.layers.branches import output_size
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from export.graphs.drnet.forward import branch_alone
 from export.graphs.drnet.network import Network
+from export.graphs.drnet.nodes import branch_alone
 
 #: Name of the branch, channels, stride, height of its input.
 Geometry = tuple[str, int, int, int]
@@ -22,27 +22,21 @@ Place = tuple[int, int, int]
 
 
 def geometries(config: DRNetConfig) -> list[list[list[Geometry]]]:
-    """The geometry of every branch, [cells][connections][branches]."""
+    """Lists the geometry of every branch, [cells][connections][branches]."""
     return [
         [
             [
-                (
-                    name,
-                    cell.channels,
-                    cell.stride(source),
-                    cell.size if source < 2 else cell.output_size,
-                )
+                (name, cell.channels, cell.stride(source), cell.height(source))
                 for name in config.branches
             ]
-            for pair in config.node_inputs
-            for source in pair
+            for source in config.sources
         ]
         for cell in config.cell_geometry
     ]
 
 
 def first_places(config: DRNetConfig) -> dict[Geometry, Place]:
-    """Every geometry of a network, once, with a place where it occurs."""
+    """Finds every geometry of a network once, with a place where it occurs."""
     places: dict[Geometry, Place] = {}
     for i, cell in enumerate(geometries(config)):
         for j, connection in enumerate(cell):
@@ -52,12 +46,12 @@ def first_places(config: DRNetConfig) -> dict[Geometry, Place]:
 
 
 def next_to_nothing() -> bytes:
-    """A graph of a single addition, whose time is that of an invocation as such."""
+    """Converts a single addition, whose time is that of an invocation as such."""
     return _convert(lambda x: x + 1.0, [tf.TensorSpec((1, 1, 1, 1))])
 
 
 def always(network: Network, place: Place) -> bytes:
-    """A graph that adds a branch, times its weight, to a node."""
+    """Converts a graph that adds a branch, times its weight, to a node."""
     return _convert(
         lambda x, weight, total: total + branch_alone(network, *place, x) * weight,
         _inputs(network, place),
@@ -65,7 +59,7 @@ def always(network: Network, place: Place) -> bytes:
 
 
 def in_an_if(network: Network, place: Place) -> bytes:
-    """A graph that adds a branch, times its weight, to a node where its input `selected` says."""
+    """Converts the same in an IF, taken where the input `selected` says so."""
 
     def call(x, weight, total, selected):
         return tf.cond(
@@ -80,8 +74,8 @@ def in_an_if(network: Network, place: Place) -> bytes:
 def _inputs(network: Network, place: Place) -> list[tf.TensorSpec]:
     cell, connection, _ = place
     geometry = network.cells[cell].geometry
-    source = [source for pair in network.config.node_inputs for source in pair][connection]
-    size = geometry.size if source < 2 else geometry.output_size
+    source = network.config.sources[connection]
+    size = geometry.height(source)
     height = output_size(size, geometry.stride(source))
     channels = geometry.channels
     shapes = [(1, size, size, channels), (1, 1, 1, 1), (1, height, height, channels)]

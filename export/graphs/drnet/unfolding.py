@@ -1,4 +1,4 @@
-"""Puts folded weights back into a Keras model: the inverse of export/graphs/drnet/network.py."""
+"""Puts folded weights back into a Keras model: the inverse of folding.py."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from drnet_tf.layers.batch_norm import BatchNorm
-from drnet_tf.models import DRNet
-from export.graphs.drnet.network import Cell, Network, Router
+from drnet_tf.models.drnet.network import DRNet
+from export.graphs.drnet.forward import DRNetGraph
+from export.graphs.drnet.network import Cell, Router
 from export.graphs.parts import Conv, Dense
 
 
-def write_weights(model: DRNet, network: Network) -> None:
+def write_weights(model: DRNet, network: DRNetGraph) -> None:
     """Gives a model the weights of a network of the same architecture.
 
     A normalization then adds the bias and does nothing else, so that folding it again gives the
@@ -22,7 +23,7 @@ def write_weights(model: DRNet, network: Network) -> None:
     Raises:
         ValueError: the network is of another architecture, or has branches of one's own.
     """
-    if network.config != model.config or any(cell.layers for cell in network.cells):
+    if network.config != model.config or network.own_layers:
         raise ValueError("the network is of another architecture, or has branches of one's own")
     stem: Any = model.stem
     if model.config.stem == "cifar":
@@ -49,7 +50,13 @@ def _write_cell(layer, cell: Cell) -> None:
             weights = [cell.separable[key][i] for key in members]
             for size, kernels in stack.depthwise[i].items():
                 kernels.assign(
-                    np.stack([w.depthwise for w in weights if len(w.depthwise) == int(size)])
+                    np.stack(
+                        [
+                            w.depthwise.kernel
+                            for w in weights
+                            if len(w.depthwise.kernel) == int(size)
+                        ]
+                    )
                 )
             stack.pointwise[i].assign(np.stack([w.pointwise.kernel[0, 0] for w in weights]))
             _set_norm(norm, np.stack([w.pointwise.bias for w in weights]))
@@ -58,7 +65,7 @@ def _write_cell(layer, cell: Cell) -> None:
 def _write_router(layer, router: Router) -> None:
     parts = zip(layer.depthwise, layer.pointwise, layer.norm, router.blocks, strict=True)
     for depthwise, pointwise, norm, block in parts:
-        depthwise.kernel.assign(block.depthwise)
+        depthwise.kernel.assign(block.depthwise.kernel)
         _write_conv(pointwise, norm, block.pointwise)
     _write_dense(layer.dense, router.dense)
 

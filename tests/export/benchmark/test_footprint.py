@@ -1,24 +1,24 @@
 """What loading takes, measured in processes of their own."""
 
-import json
 import sys
 
 import numpy as np
 import pytest
 
 from drnet_tf.errors import UserError
-from export.benchmark.footprint import PROBE, footprint_table, measure_footprints
-from export.graphs.drnet.folding import read_weights
+from export.benchmark.footprint import footprint_table, measure_footprints
+from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
+from export.tflite.child_process import run_child
 from export.tflite.converter import to_tflite
 from export.tflite.programs import run_program
 
 
 def test_measures_both_graphs(exported, images):
-    dense_model = to_tflite(read_weights(exported.trained.model), DENSE)
+    dense_model = to_tflite(graph_of(exported.trained.model), DENSE)
     steps = []
     footprints = measure_footprints(
-        exported.folder,
+        exported.export,
         dense_model,
         images,
         progress=lambda done, total, text: steps.append((done, total, text)),
@@ -47,20 +47,19 @@ def test_memory_counts_what_the_model_needs(exported, tmp_path):
     memory = []
     for name in ("few.npy", "many.npy"):
         model = exported.folder / "model.tflite"
-        command = [sys.executable, "-P", str(PROBE), str(model), str(tmp_path / name), "0.0"]
-        memory.append(json.loads(run_program(command))["memory_bytes"])
+        settings = {"file": str(model), "images": str(tmp_path / name), "threshold": 0.0}
+        memory.append(run_child("export.benchmark.load_probe", settings)["memory_bytes"])
     assert memory[1] == pytest.approx(memory[0], abs=1_000_000)
 
 
 def test_probe_loads_no_other_framework():
-    names = "'tensorflow', 'keras', 'jax', 'drnet_tf'"
     program = (
-        "import runpy, sys; runpy.run_path(sys.argv[1], run_name='probe');"
-        f"print([name for name in ({names}) if name in sys.modules])"
+        "import sys; import export.benchmark.load_probe;"
+        "print([name for name in ('tensorflow', 'keras', 'jax') if name in sys.modules])"
     )
-    assert run_program([sys.executable, "-P", "-c", program, str(PROBE)]).strip() == "[]"
+    assert run_program([sys.executable, "-c", program]).strip() == "[]"
 
 
 def test_file_that_is_no_model_ends_with_one_line(exported, images):
-    with pytest.raises(UserError, match="ended with status 1: "):
-        measure_footprints(exported.folder, b"no model", images[:1], processes=1)
+    with pytest.raises(UserError, match="dense.tflite"):
+        measure_footprints(exported.export, b"no model", images[:1], processes=1)

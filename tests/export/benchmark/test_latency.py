@@ -12,7 +12,7 @@ def test_reports_every_graph_at_every_threshold(exported, images):
     steps = []
     results = benchmark(
         exported.trained,
-        exported.folder,
+        exported.export,
         images,
         (0.4, 1.0),
         seconds=0.05,
@@ -35,4 +35,4 @@ def test_reports_every_graph_at_every_threshold(exported, images):
 
 def test_images_of_another_size_are_refused(exported, images):
     with pytest.raises(UserError, match=r"must be \[images, 16, 16, 3\]"):
-        benchmark(exported.trained, exported.folder, images[0], (0.5,))
+        benchmark(exported.trained, exported.export, images[0], (0.5,))

@@ -22,8 +22,8 @@ from drnet_tf.runs.workdir import Run, load_trained
 from export.compress import __main__ as command
 from export.compress.twin_process import Compression, TwinProcess, pruning_steps
 from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.named_parts import map_weights
 from export.graphs.drnet.unfolding import write_weights
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.tflite.converter import to_tflite
 from tests import source_tree
@@ -99,12 +99,11 @@ def pruned(process, workdir):
 def weights_by_name(network) -> dict[str, list[np.ndarray]]:
     found = {}
 
-    def read(name, weights):
-        arrays = [weights] if isinstance(weights, np.ndarray) else [weights.kernel, weights.bias]
-        found[name] = arrays
-        return weights
+    def read(name, part):
+        found[name] = [value for value in vars(part).values() if isinstance(value, np.ndarray)]
+        return part
 
-    map_weights(network, read)
+    network.map(read)
     return found
 
 
@@ -160,7 +159,9 @@ def test_pruned_kernels_have_the_sparsity_asked_for_and_the_others_none(workdir,
 
 def test_exported_file_holds_the_pruned_kernels(pruned):
     network = read_weights(load_trained(str(pruned)).model)
-    root = schema.Model.GetRootAsModel(to_tflite(network, routed(CONFIG)), 0)
+    root = schema.Model.GetRootAsModel(
+        to_tflite(graph_of(load_trained(str(pruned)).model), routed(network)), 0
+    )
     held = {
         root.Buffers(i).DataAsNumpy().tobytes()
         for i in range(root.BuffersLength())

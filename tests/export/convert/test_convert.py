@@ -11,7 +11,7 @@ from export.convert import __main__ as command
 from export.convert import conversion
 from export.convert.conversion import convert
 from export.folder.description import FORMAT
-from export.graphs.drnet.folding import read_weights
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from tests.export.routed_model import CLASS_NAMES, CONFIG
 from tests.training.commands import run_command
@@ -25,7 +25,21 @@ def test_description_tells_all_that_a_client_needs(exported):
     assert (values["cells"], values["connections"]) == (3, 4)
     assert (values["checkpoint"], values["step"]) == ("step-000000007.npz", 7)
     cost = exported.trained.model.cost
-    assert values["macs"]["branches"] == cost.branch_macs.tolist()
+    assert values["units"] == {
+        "shape": [3, 4, 5],
+        "names": ["cell", "connection", "branch"],
+        "macs": cost.unit_macs.tolist(),
+        "additive": True,
+    }
+    assert values["family"] == "drnet"
+    assert values["knob"] == {
+        "name": "threshold",
+        "least": 0.0,
+        "most": 1.0,
+        "default": 0.8,
+        "everything": 1.0,
+        "more_is": "work",
+    }
     assert values["macs"]["fixed"] == cost.fixed.macs
     for name in ("model.tflite", "labels.txt", "saved_model/1/saved_model.pb"):
         content = (exported.folder / name).read_bytes()
@@ -67,7 +81,7 @@ def test_failure_leaves_the_older_export_as_it_was(exported, tmp_path, monkeypat
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(conversion, "_routed_tflite", lambda network, structure: (b"new", {}))
+    monkeypatch.setattr(conversion, "_checked_tflite", lambda graph, plan: (b"new", {}))
     monkeypatch.setattr(conversion, "write_saved_model", fail)
     with pytest.raises(OSError, match="No space left"):
         convert(exported.trained, CLASS_NAMES, output)
@@ -77,10 +91,10 @@ def test_failure_leaves_the_older_export_as_it_was(exported, tmp_path, monkeypat
 
 
 def test_branch_that_does_not_convert_is_named(exported, tmp_path, monkeypatch):
-    network = read_weights(exported.trained.model)
-    cells = tuple(dataclasses.replace(cell, layers={(0, 4): None}) for cell in network.cells)
+    graph = graph_of(exported.trained.model)
+    cells = tuple(dataclasses.replace(cell, layers={(0, 4): None}) for cell in graph.cells)
     with pytest.raises(UserError, match="branch skip does not convert"):
-        conversion._routed_tflite(dataclasses.replace(network, cells=cells), routed(CONFIG))
+        conversion._checked_tflite(dataclasses.replace(graph, cells=cells), routed(graph))
 
 
 def test_command_line_ends_with_one_line_where_there_is_no_run(tmp_path):

@@ -10,7 +10,7 @@ from export.convert.branch_use import select_all
 from export.convert.conversion import convert
 from export.convert.fixed_file import (
     MOST_USED,
-    StaticRequest,
+    FixedRequest,
     kept_branches,
     read_branches,
     summary,
@@ -19,7 +19,7 @@ from export.folder.json_schema import violations
 from export.inspect import inspect_file
 from export.score.image_sources import dataset_source
 from export.score.scoring import score
-from export.tflite.runner import StaticRunner
+from export.tflite.runner import TFLiteRunner
 from tests.export.arrays import Arrays
 from tests.export.routed_model import CLASS_NAMES, CONFIG, run_keras
 from tests.layers import numpy_cell, numpy_network, numpy_reference
@@ -35,7 +35,7 @@ def dataset(images):
 
 @pytest.fixture(scope="module")
 def folder(exported, dataset, tmp_path_factory):
-    request = StaticRequest(THRESHOLD, 2, dataset, images=5)
+    request = FixedRequest(THRESHOLD, 2, dataset, images=5)
     output = tmp_path_factory.mktemp("static") / "exported"
     return convert(exported.trained, CLASS_NAMES, output, static=request).folder
 
@@ -63,8 +63,8 @@ def numpy_probabilities(model, images, kept):
 
 def test_answers_are_those_of_the_network_in_numpy_with_that_mask(exported, folder, facts, images):
     kept = np.array(facts["kept"], bool)
-    runner = StaticRunner(folder / "model_static.tflite")
-    actual = np.stack([runner.run(image) for image in images])
+    runner = TFLiteRunner(folder / "model_static.tflite")
+    actual = runner.run_all(images).probabilities
     model = exported.trained.model
     expected = numpy_probabilities(model, images, kept)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
@@ -98,8 +98,10 @@ def test_keeps_the_branches_that_the_training_images_select_most_often(
 def test_accuracies_are_measured_on_the_test_images(exported, folder, facts, dataset, tmp_path):
     accuracy = facts["accuracy"]
     labels = np.arange(accuracy["images"]) % len(CLASS_NAMES)
-    runner = StaticRunner(folder / "model_static.tflite")
-    answers = np.array([runner.run(image).argmax() for image in dataset.splits["test"]])
+    runner = TFLiteRunner(folder / "model_static.tflite")
+    answers = np.array(
+        [runner.run(image).probabilities.argmax() for image in dataset.splits["test"]]
+    )
     assert accuracy["static"] == np.mean(answers == labels)
     result = score(folder, dataset_source(dataset, "arrays", "test"), tmp_path / "s.csv", THRESHOLD)
     assert accuracy["routed"] == result.correct / result.images

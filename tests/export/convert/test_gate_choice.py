@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from export.convert.gate_choice import GateTimes, choose_structure, gate_table, measure_gates
-from export.graphs.drnet.folding import read_weights
+from export.convert.gate_choice import GateTimes, choose_plan, gate_table, measure_gates
 from export.graphs.drnet.single_branch import Geometry, geometries
+from export.graphs.graph import graph_of
 from tests.export.routed_model import CONFIG, model_with_varied_routing
 
 # One cell, every node of which reads both inputs: each pool has two readers a node input.
@@ -35,14 +35,14 @@ def test_convolution_is_gated_where_that_takes_less_on_average(share, gated):
     times = times_of(CELL, sep_conv_3x3=GateTimes(always=20, taken=24, skipped=3))
     use = np.full((1, 4, 5), 0.5)
     use[..., SEP_3X3] = share
-    structure = choose_structure(CELL, times, use)
-    assert structure.gates[..., SEP_3X3].all() == gated
-    assert structure.gates[..., SEP_3X3].any() == gated
+    plan = choose_plan(CELL, times, use)
+    assert plan.gated[..., SEP_3X3].all() == gated
+    assert plan.gated[..., SEP_3X3].any() == gated
 
 
 def test_branch_that_costs_less_than_its_if_is_never_gated():
-    structure = choose_structure(CELL, times_of(CELL), np.zeros((1, 4, 5)))
-    assert not structure.gated
+    plan = choose_plan(CELL, times_of(CELL), np.zeros((1, 4, 5)))
+    assert not plan.any_gated
 
 
 def test_shared_pool_is_gated_for_all_of_its_readers_or_for_none():
@@ -50,7 +50,7 @@ def test_shared_pool_is_gated_for_all_of_its_readers_or_for_none():
     use = np.zeros((1, 4, 5))
     # Alone, a reader would gate it: 3 < 12. Shared, it takes 12 + 2, and gated 3 + 14 > 14.
     use[0, 0, MAX_POOL] = 1
-    gates = choose_structure(CELL, times, use).gates
+    gates = choose_plan(CELL, times, use).gated
     # Connections 0 and 2 read input 0; of input 1 nobody selects the pool: 3 + 3 < 12 + 2.
     np.testing.assert_array_equal(gates[0, :, MAX_POOL], [False, True, False, True])
 
@@ -59,7 +59,7 @@ def test_every_geometry_is_measured_with_and_without_an_if():
     config = dataclasses.replace(CONFIG, cells=1)
     steps = []
     times = measure_gates(
-        read_weights(model_with_varied_routing(config)),
+        graph_of(model_with_varied_routing(config)),
         seconds=0.0,
         progress=lambda *step: steps.append(step),
     )

@@ -40,4 +40,4 @@ def test_every_separable_convolution_equals_the_layer_of_the_model():
                 actual = x @ folded.pointwise.kernel[0, 0] + folded.pointwise.bias
                 np.testing.assert_allclose(actual, expected, atol=1e-4)
                 kernel_size = {2: 3, 3: 5}[key[1]]
-                assert folded.depthwise.shape[:2] == (kernel_size, kernel_size)
+                assert folded.depthwise.kernel.shape[:2] == (kernel_size, kernel_size)

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.forward import forward
-from export.graphs.drnet.network import Network
+from export.graphs.drnet.forward import DRNetGraph
 from export.graphs.drnet.vector_lanes import fill_vector_lanes, padded_channels
 from export.graphs.plan import DENSE
 from tests.export.routed_model import CONFIG, images_of, model_with_varied_routing
@@ -51,6 +50,6 @@ def test_network_with_layers_of_ones_own_stays_as_it_is():
     assert fill_vector_lanes(network) is network
 
 
-def run(network: Network, images: np.ndarray) -> dict[str, np.ndarray]:
-    outputs = forward(network, DENSE, tf.constant(images), tf.constant([0.7]))
+def run(graph: DRNetGraph, images: np.ndarray) -> dict[str, np.ndarray]:
+    outputs = graph.forward(tf.constant(images), tf.constant([0.7]), DENSE)
     return {name: values.numpy() for name, values in outputs.items()}

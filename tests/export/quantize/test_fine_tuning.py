@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from drnet_tf.errors import UserError
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.network import Network
+from export.graphs.drnet.forward import DRNetGraph
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.quantize.calibration import Ranges, tensor_ranges
 from export.quantize.fine_tuning import FineTuning, Pupil, fine_tune
@@ -29,10 +29,10 @@ SMALL = DRNetConfig(
 class Tuned:
     """A network, its .tflite, the ranges of that; what it was tuned to, and what was reported."""
 
-    before: Network
+    before: DRNetGraph
     model: bytes
     ranges: Ranges
-    after: Network
+    after: DRNetGraph
     reports: list
 
     @property
@@ -54,12 +54,12 @@ def _tune(*arguments):
 
 @pytest.fixture(scope="module")
 def tuned():
-    network = read_weights(model_with_varied_routing(SMALL))
-    model = to_tflite(network, routed(SMALL))
+    graph = graph_of(model_with_varied_routing(SMALL))
+    model = to_tflite(graph, routed(graph))
     ranges = tensor_ranges(model, images_of(SMALL, 12), THRESHOLDS)
     # Narrower than they are: what is clipped is an error that weights can make up for.
     narrow = {name: {k: v / 2 for k, v in span.items()} for name, span in ranges.items()}
-    return _tune(network, model, narrow)
+    return _tune(graph, model, narrow)
 
 
 def test_lowers_how_far_the_rounded_network_is_from_the_float_one(tuned):
@@ -74,7 +74,7 @@ def test_loss_is_zero_where_nothing_is_rounded(tuned, monkeypatch):
     pupil = Pupil(*tuned.arguments)
     images = tf.constant(images_of(SMALL, 4))
     assert float(pupil.loss(images, tf.constant([0.5]))) > 1e-4
-    monkeypatch.setattr("export.quantize.fine_tuning.round_weights", lambda network: pupil.teacher)
+    monkeypatch.setattr("export.quantize.fine_tuning.round_weights", lambda graph: pupil.teacher)
     assert float(pupil.loss(images, tf.constant([0.5]))) == pytest.approx(0, abs=1e-6)
 
 
@@ -86,11 +86,17 @@ def test_routers_are_untouched_and_all_other_convolutions_tuned(tuned):
 
     assert changed(after.classifier.kernel, before.classifier.kernel)
     for cell, old in zip(after.cells, before.cells, strict=True):
-        assert cell.router is old.router
+        assert_same_router(cell.router, old.router)
         for key, parts in cell.separable.items():
             for part, old_part in zip(parts, old.separable[key], strict=True):
-                assert changed(part.depthwise, old_part.depthwise)
+                assert changed(part.depthwise.kernel, old_part.depthwise.kernel)
                 assert changed(part.pointwise.kernel, old_part.pointwise.kernel)
+
+
+def assert_same_router(router, expected):
+    assert router.dense is expected.dense
+    for block, other in zip(router.blocks, expected.blocks, strict=True):
+        assert block.depthwise is other.depthwise and block.pointwise is other.pointwise
 
 
 def test_is_the_same_to_the_bit_for_the_same_batches(tuned):

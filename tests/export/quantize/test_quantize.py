@@ -11,15 +11,15 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from drnet_tf.errors import UserError
-from export.folder.export import check_files, tflite_files
+from export.folder import export as export_module
+from export.folder.export import Export
 from export.folder.json_schema import violations
-from export.quantize import quantization as quantization_module
-from export.quantize.calibration import THRESHOLDS, tensor_ranges
+from export.graphs.drnet.borderline import borderline
+from export.quantize.calibration import tensor_ranges
 from export.quantize.fine_tuning import FineTuning
 from export.quantize.quantization import QUANTIZATIONS, parse_quantizations, quantize
 from export.tflite.operators import count_operators, not_builtin
 from export.tflite.runner import TFLiteRunner
-from export.verify.borderline import borderline
 from tests.export.routed_model import CONFIG
 from tests.source_tree import ROOT
 
@@ -31,16 +31,15 @@ FLOAT32, INT8 = schema.TensorType.FLOAT32, schema.TensorType.INT8
 def quantized(exported, images, tmp_path_factory):
     """An export with all quantizations."""
     folder = shutil.copytree(exported.folder, tmp_path_factory.mktemp("quantized") / "export")
-    quantize(
+    return quantize(
         exported.trained,
-        folder,
+        Export.open(folder),
         QUANTIZATIONS,
         images,
         batches=itertools.repeat(images),
         fine_tuning=FineTuning(steps=4, batch_size=len(images)),
         seed=5,
     )
-    return folder
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def _code(model, operator):
 
 @pytest.mark.parametrize("kind", QUANTIZATIONS)
 def test_file_takes_and_gives_what_float32_does_and_skips_the_same_branches(quantized, kind):
-    files = tflite_files(quantized)
+    files = quantized.files
     assert _signature(files[kind]) == _signature(files["float32"])
     operators = count_operators(files[kind].read_bytes())
     assert operators["IF"] == CONFIG.cells * CONFIG.connections * 2
@@ -86,7 +85,7 @@ def test_file_takes_and_gives_what_float32_does_and_skips_the_same_branches(quan
 
 
 def test_description_lists_the_files_with_their_checksums(quantized):
-    values = json.loads((quantized / "model.json").read_text())
+    values = json.loads((quantized.folder / "model.json").read_text())
     assert values["tflite"] == {
         "float32": "model.tflite",
         "float16": "model_float16.tflite",
@@ -98,17 +97,17 @@ def test_description_lists_the_files_with_their_checksums(quantized):
         "split": "train",
         "images": 12,
         "seed": 5,
-        "thresholds": list(THRESHOLDS),
+        "thresholds": [1.0, 0.8, 0.5],
     }
     assert (values["fine_tuning"]["steps"], values["fine_tuning"]["seed"]) == (4, 5)
     for name in values["tflite"].values():
-        assert values["files"][name]["bytes"] == (quantized / name).stat().st_size
-    check_files(quantized)
+        assert values["files"][name]["bytes"] == (quantized.folder / name).stat().st_size
+    Export.open(quantized.folder)
 
 
 def test_description_with_quantized_files_fits_its_schema(quantized):
     schema = json.loads((ROOT / "export" / "folder" / "model_schema.json").read_text())
-    values = json.loads((quantized / "model.json").read_text())
+    values = json.loads((quantized.folder / "model.json").read_text())
     assert violations(values, schema) == []
     assert values.keys() <= schema["properties"].keys()
     for name in ("calibration", "fine_tuning"):
@@ -125,7 +124,7 @@ def test_description_with_quantized_files_fits_its_schema(quantized):
 
 
 def test_float16_says_nearly_the_same_with_weights_of_float16(quantized, images):
-    files = tflite_files(quantized)
+    files = quantized.files
     for code, name, types, output in _operators(files["float16"]):
         if code in CONVOLUTIONS:
             assert (types[1], output) == (schema.TensorType.FLOAT16, FLOAT32), name
@@ -139,7 +138,7 @@ def test_float16_says_nearly_the_same_with_weights_of_float16(quantized, images)
 @pytest.mark.parametrize("kind", ["weight_int8", "int8", "int8_qat"])
 def test_weights_of_convolutions_are_int8_but_those_of_routers_float32(quantized, kind):
     kept, stored = 0, 0
-    for code, name, types, _ in _operators(tflite_files(quantized)[kind]):
+    for code, name, types, _ in _operators(quantized.files[kind]):
         if code in CONVOLUTIONS and "router" in name:
             assert types == [FLOAT32, FLOAT32, FLOAT32], name
             kept += 1
@@ -155,7 +154,7 @@ def test_weights_of_convolutions_are_int8_but_those_of_routers_float32(quantized
 @pytest.mark.parametrize("kind", ["int8", "int8_qat"])
 def test_int8_computes_in_int8_inside_of_branches_and_sums_in_float32(quantized, kind):
     sums = 0
-    for code, name, types, output in _operators(tflite_files(quantized)[kind]):
+    for code, name, types, output in _operators(quantized.files[kind]):
         if code in CONVOLUTIONS and not ("router" in name or "every_nth_pixel" in name):
             assert (types[0], output) == (INT8, INT8), name
         elif code in (schema.BuiltinOperator.ADD, schema.BuiltinOperator.MUL):
@@ -167,10 +166,10 @@ def test_int8_computes_in_int8_inside_of_branches_and_sums_in_float32(quantized,
 @pytest.mark.parametrize("kind", ["weight_int8", "int8", "int8_qat"])
 def test_selection_is_the_same_where_it_is_clear(exported, quantized, images, kind):
     threshold, margin = 0.5, 0.05
-    _, intermediates = exported.trained.model(images, threshold=threshold)
-    close = borderline(intermediates["recalibrated"].numpy(), threshold, margin)
-    expected = intermediates["selected"].numpy()
-    actual = TFLiteRunner(tflite_files(quantized)[kind]).run_all(images, threshold)
+    _, routing = exported.trained.model(images, threshold=threshold)
+    close = borderline(routing.own["recalibrated"].numpy(), threshold, margin)
+    expected = routing.selected.numpy()
+    actual = TFLiteRunner(quantized.files[kind]).run_all(images, threshold)
     differing = actual.selected != expected
     # Cells behind a difference read other features.
     cell_differs = differing.any(axis=(2, 3))
@@ -184,7 +183,7 @@ def test_selection_is_the_same_where_it_is_clear(exported, quantized, images, ki
     ("kind", "bound"), [("weight_int8", 0.05), ("int8", 0.15), ("int8_qat", 0.15)]
 )
 def test_logits_are_close_where_all_branches_run(quantized, images, kind, bound):
-    files = tflite_files(quantized)
+    files = quantized.files
     expected = TFLiteRunner(files["float32"]).run_all(images, 1.0).logits
     actual = TFLiteRunner(files[kind]).run_all(images, 1.0).logits
     assert 0 < np.abs(actual - expected).max() / np.abs(expected).max() < bound
@@ -192,7 +191,7 @@ def test_logits_are_close_where_all_branches_run(quantized, images, kind, bound)
 
 def test_ranges_are_those_of_the_images_also_inside_of_branches(exported, images):
     path = exported.folder / "model.tflite"
-    ranges = tensor_ranges(path.read_bytes(), images, thresholds=())
+    ranges = tensor_ranges(path.read_bytes(), images, thresholds=(1.0,))
     # The output of an IF, in the main graph, is the sum inside of its branch.
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
     names = [[tensor.name.decode() for tensor in graph.tensors] for graph in model.subgraphs]
@@ -212,12 +211,11 @@ def test_ranges_are_those_of_the_images_also_inside_of_branches(exported, images
 
 
 def test_second_call_keeps_the_files_of_the_first(exported, copy):
-    quantize(exported.trained, copy, ["weight_int8"])
+    export = quantize(exported.trained, Export.open(copy), ["weight_int8"])
     first = (copy / "model_weight_int8.tflite").read_bytes()
-    quantize(exported.trained, copy, ["float16"])
-    assert list(tflite_files(copy)) == ["float32", "weight_int8", "float16"]
+    quantize(exported.trained, export, ["float16"])
+    assert list(Export.open(copy).files) == ["float32", "weight_int8", "float16"]
     assert (copy / "model_weight_int8.tflite").read_bytes() == first
-    check_files(copy)
 
 
 def test_failure_leaves_the_export_as_it_was(exported, copy, monkeypatch):
@@ -226,9 +224,9 @@ def test_failure_leaves_the_export_as_it_was(exported, copy, monkeypatch):
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(quantization_module, "describe_file", fail)
+    monkeypatch.setattr(export_module, "write_description", fail)
     with pytest.raises(OSError, match="No space left"):
-        quantize(exported.trained, copy, ["weight_int8"])
+        quantize(exported.trained, Export.open(copy), ["weight_int8"])
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
@@ -240,17 +238,8 @@ def test_unknown_quantization_is_refused():
         parse_quantizations(["int4"])
 
 
-def test_folder_without_a_model_is_refused(exported, copy, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="is no export"):
-        quantize(exported.trained, tmp_path / "empty", ["float16"])
-    (copy / "model.tflite").unlink()
-    with pytest.raises(UserError, match="lacks model.tflite"):
-        quantize(exported.trained, copy, ["weight_int8"])
-
-
 @pytest.mark.parametrize("kind", ["int8", "int8_qat"])
-def test_int8_without_fitting_images_is_refused(exported, copy, images, kind):
+def test_int8_without_fitting_images_is_refused(exported, images, kind):
     for wrong in (None, images[0], images[:, :8], images[:0]):
         with pytest.raises(UserError, match=rf"{kind} is .* images \[images, 16, 16, 3\]"):
-            quantize(exported.trained, copy, [kind], wrong)
+            quantize(exported.trained, exported.export, [kind], wrong)

@@ -9,9 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.graphs import layers as folded_layers
-from export.graphs.drnet.folding import read_weights
-from export.graphs.drnet.named_parts import change_weights
-from export.graphs.parts import Conv, Rounding
+from export.graphs.graph import graph_of
+from export.graphs.parts import Conv, Dense, Depthwise, Rounding
 from export.quantize.calibration import tensor_ranges
 from export.quantize.int8 import quantize_int8
 from export.quantize.rounding import round_activations, round_channels, round_weights
@@ -20,8 +19,8 @@ from tests.export.routed_model import CONFIG
 
 
 @pytest.fixture(scope="module")
-def network(exported):
-    return read_weights(exported.trained.model)
+def graph(exported):
+    return graph_of(exported.trained.model)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def model(exported):
 
 @pytest.fixture(scope="module")
 def ranges(model, images):
-    return tensor_ranges(model, images)
+    return tensor_ranges(model, images, (1.0, 0.8, 0.5))
 
 
 def test_convolution_equals_one_in_integers():
@@ -74,23 +73,24 @@ def test_gradient_passes_rounding_and_stops_where_a_value_is_clipped():
     np.testing.assert_array_equal(tape.gradient(y, kernel), np.ones(kernel.shape))
 
 
-def test_every_convolution_outside_of_routers_is_rounded(network, model, ranges):
-    rounded = round_weights(round_activations(network, model, ranges))
+def test_every_convolution_outside_of_routers_is_rounded(graph, model, ranges):
+    rounded = round_weights(round_activations(graph, model, ranges))
     spans, steps = [], []
 
-    def conv(weights):
-        spans.append(weights.rounding.output)
-        steps.append(weights.kernel / np.abs(weights.kernel).max(axis=(0, 1, 2)) * 127)
-        return weights
+    def read(name, part):
+        if "router" in name or isinstance(part, Dense):
+            return part
+        if isinstance(part, Depthwise):
+            spans.extend([part.rounding.input, part.rounding.output])
+            largest = np.abs(part.kernel).max(axis=(0, 1, 3), keepdims=True)
+        else:
+            spans.append(part.rounding.output)
+            largest = np.abs(part.kernel).max(axis=(0, 1, 2))
+            assert "connection" not in name or part.rounding.input is None
+        steps.append(part.kernel / largest * 127)
+        return part
 
-    def depthwise(weights):
-        spans.extend([weights.rounding.input, weights.rounding.output])
-        assert weights.pointwise.rounding.input is None
-        largest = np.abs(weights.depthwise).max(axis=(0, 1, 3), keepdims=True)
-        steps.append(weights.depthwise / largest * 127)
-        return weights
-
-    change_weights(rounded, conv, depthwise)
+    rounded.map(read)
     separable = CONFIG.cells * CONFIG.connections * 2 * 2
     assert (
         len(steps)
@@ -102,32 +102,27 @@ def test_every_convolution_outside_of_routers_is_rounded(network, model, ranges)
     # The second of two applications reads what the first has rounded.
     assert spans.count(None) == separable // 2
     assert all(low <= 0 < high for low, high in filter(None, spans))
-    for cell, before in zip(rounded.cells, network.cells, strict=True):
-        assert cell.router is before.router
+    for cell, before in zip(rounded.cells, graph.cells, strict=True):
+        assert cell.router.dense is before.router.dense
+        for block, old in zip(cell.router.blocks, before.router.blocks, strict=True):
+            assert block.depthwise is old.depthwise and block.pointwise is old.pointwise
 
 
 def test_each_convolution_of_the_int8_file_gives_what_the_rounded_network_does(
-    network, model, ranges, images
+    graph, model, ranges, images
 ):
     """Not the logits: one value that is rounded otherwise changes others, and they differ soon."""
-    rounded = round_weights(round_activations(network, model, ranges))
+    rounded = round_weights(round_activations(graph, model, ranges))
     by_kernel = {}
 
-    def conv(weights):
-        by_kernel[weights.kernel.numpy().tobytes()] = lambda x, stride: folded_layers.conv(
-            x, weights, stride
-        )
-        return weights
+    def read(name, part):
+        if "router" not in name and not isinstance(part, Dense):
+            depthwise = isinstance(part, Depthwise)
+            compute = folded_layers.depthwise if depthwise else folded_layers.conv
+            by_kernel[part.kernel.numpy().tobytes()] = lambda x, stride: compute(x, part, stride)
+        return part
 
-    def depthwise(weights):
-        identity = np.eye(weights.depthwise.shape[2], dtype=np.float32)[None, None]
-        alone = dataclasses.replace(weights, pointwise=Conv(identity, np.zeros(1, np.float32)))
-        by_kernel[weights.depthwise.numpy().tobytes()] = lambda x, stride: (
-            folded_layers.depthwise_pointwise(x, alone, stride)
-        )
-        return weights
-
-    change_weights(rounded, conv, depthwise)
+    rounded.map(read)
     content = quantize_int8(model, ranges)
     interpreter = Interpreter(
         model_content=content,

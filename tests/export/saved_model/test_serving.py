@@ -17,13 +17,14 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from drnet_tf.data.decoding import whole_or_centre
+from drnet_tf.data.decoding import as_evaluated
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from export.convert import conversion
 from export.convert.conversion import convert
-from export.folder.export import default_threshold
+from export.folder.export import Export
 from export.folder.names import saved_model_path
-from export.graphs.drnet.folding import read_weights
+from export.graphs.graph import read_graph
 from export.saved_model.runner import SIGNATURES, SavedModelRunner
 from export.saved_model.writer import Serving, write_saved_model
 from tests.export.routed_model import CLASS_NAMES, assert_equal_outputs, run_keras
@@ -57,17 +58,18 @@ def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 def test_default_threshold_is_an_argument_and_is_recorded(exported, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "_routed_tflite", lambda network, structure: (b"quicker", {}))
-    convert(exported.trained, CLASS_NAMES, tmp_path / "export", default_threshold=0.25)
-    assert default_threshold(tmp_path / "export") == 0.25
-    runner = SavedModelRunner(saved_model_path(tmp_path / "export"))
+    monkeypatch.setattr(conversion, "_checked_tflite", lambda graph, plan: (b"quicker", {}))
+    folder = tmp_path / "export"
+    convert(exported.trained, CLASS_NAMES, folder, default_threshold=0.25)
+    assert Export.open(folder).default_threshold == 0.25
+    runner = SavedModelRunner(Export.open(folder).saved_model)
     actual = runner.call("serving_default", image=tf.constant(images))
     assert_equal_outputs(actual, run_keras(exported.trained.model, images, 0.25))
-    assert default_threshold(exported.folder) == 0.8
+    assert exported.export.default_threshold == 0.8
 
 
 def test_default_threshold_that_is_no_number_is_refused(exported, tmp_path):
-    with pytest.raises(UserError, match="must be a number"):
+    with pytest.raises(UserError, match="must be a finite number"):
         convert(exported.trained, CLASS_NAMES, tmp_path / "new", default_threshold=float("nan"))
     assert not list(tmp_path.iterdir())
 
@@ -88,17 +90,17 @@ def test_encoded_images_are_resized_as_for_evaluation(saved_model, image, encode
     content = encode(image)
     decoded = tf.image.decode_image(content, expand_animations=False)
     decoded = tf.tile(decoded, [1, 1, 3 // image.shape[2]])
-    pixels = whole_or_centre(tf.ensure_shape(decoded, [*image.shape[:2], 3]), 16).numpy()
+    pixels = as_evaluated(tf.ensure_shape(decoded, [*image.shape[:2], 3]), 16).numpy()
     actual = saved_model.call("classify_encoded", image_bytes=content[None])
     assert_equal_outputs(actual, saved_model.run(pixels[None], 0.8))
 
 
 def test_centre_is_cropped_where_evaluation_crops_it(exported, tmp_path):
-    serving = Serving(CLASS_NAMES, whole=False)
-    write_saved_model(read_weights(exported.trained.model), serving, tmp_path)
+    serving = Serving(CLASS_NAMES, Fit.CENTRE_CROP, 0.8)
+    write_saved_model(read_graph(exported.trained.model), serving, tmp_path)
     runner = SavedModelRunner(tmp_path)
     wide = photo(30, 48)
-    pixels = whole_or_centre(tf.constant(wide), 16).numpy()
+    pixels = as_evaluated(tf.constant(wide), 16).numpy()
     actual = runner.call("classify_encoded", image_bytes=tf.io.encode_png(wide)[None])
     assert_equal_outputs(actual, runner.run(pixels[None], 0.8))
     square = photo(16, 16)

@@ -8,6 +8,7 @@ import PIL.Image
 import pyarrow.parquet
 import pytest
 
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from export.score import __main__ as command
 from export.score.image_folder import UnreadableImage, read_image
@@ -41,7 +42,7 @@ def folder(images, tmp_path):
 
 
 def source(folder):
-    return folder_source(folder, CONFIG.image_size, True, CLASS_NAMES)
+    return folder_source(folder, CONFIG.image_size, Fit.WHOLE, CLASS_NAMES)
 
 
 def read(path):
@@ -49,7 +50,7 @@ def read(path):
 
 
 def test_rows_are_what_the_model_says_of_the_pixels(exported, folder, tmp_path):
-    result = score(exported.folder, source(folder), tmp_path / "s.csv", THRESHOLD, workers=2)
+    result = score(exported.export, source(folder), tmp_path / "s.csv", THRESHOLD, workers=2)
     rows = read(tmp_path / "s.csv")
     paths = ["c.gif", "c.jpg", "grey.bmp", "three/deep/b.BMP", "two/a.png", "zero/d.png"]
     assert [row["path"] for row in rows] == paths
@@ -74,25 +75,25 @@ def test_rows_are_what_the_model_says_of_the_pixels(exported, folder, tmp_path):
 
 
 def test_resumed_scoring_equals_an_undisturbed_one(exported, folder, tmp_path):
-    def interrupt(done, total):
+    def interrupt(done, total, text):
         if done == 5:
             raise KeyboardInterrupt
 
     whole, output = tmp_path / "whole.csv", tmp_path / "resumed.csv"
-    score(exported.folder, source(folder), whole, THRESHOLD, part=2)
+    score(exported.export, source(folder), whole, THRESHOLD, part=2)
     output.write_text("an older table")
     with pytest.raises(KeyboardInterrupt):
-        score(exported.folder, source(folder), output, THRESHOLD, progress=interrupt, part=2)
+        score(exported.export, source(folder), output, THRESHOLD, progress=interrupt, part=2)
     assert output.read_text() == "an older table"
     with pytest.raises(UserError, match="another threshold"):
-        score(exported.folder, source(folder), output, 0.1, part=2)
+        score(exported.export, source(folder), output, 0.1, part=2)
     steps = []
     score(
-        exported.folder,
+        exported.export,
         source(folder),
         output,
         THRESHOLD,
-        progress=lambda done, total: steps.append((done, total)),
+        progress=lambda done, total, text: steps.append((done, total)),
         part=2,
     )
     assert steps == [(done, 8) for done in range(4, 9)]  # two parts of two images were done
@@ -121,8 +122,8 @@ class _Arrays:
 
 def test_parquet_has_the_values_of_the_csv(exported, images, tmp_path):
     arrays = dataset_source(_Arrays(images), "arrays", "test")
-    score(exported.folder, arrays, tmp_path / "s.csv", THRESHOLD, part=5)
-    score(exported.folder, arrays, tmp_path / "s.parquet", THRESHOLD, part=5)
+    score(exported.export, arrays, tmp_path / "s.csv", THRESHOLD, part=5)
+    score(exported.export, arrays, tmp_path / "s.parquet", THRESHOLD, part=5)
     rows = pyarrow.parquet.read_table(tmp_path / "s.parquet").to_pylist()
     assert [row["index"] for row in rows] == list(range(len(images)))
     assert [row["label"] for row in rows] == list(CLASS_NAMES) * (len(images) // 4)
@@ -136,12 +137,14 @@ def test_image_is_resized_as_the_data_set_of_the_model_is(tmp_path):
     pixels = np.zeros((32, 32, 3), np.uint8)
     pixels[:, :2] = 255  # a border that a crop of the center does not see
     PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
-    whole, center = (read_image(tmp_path / "a.png", 16, whole) for whole in (True, False))
+    whole, center = (
+        read_image(tmp_path / "a.png", 16, fit) for fit in (Fit.WHOLE, Fit.CENTRE_CROP)
+    )
     assert whole.shape == center.shape == (16, 16, 3)
     assert (whole[:, 0] == 255).all() and not whole[:, 1:].any()
     assert not center[:, 2:].any() and (center[:, 0] < 255).all()
     with pytest.raises(UnreadableImage):
-        read_image(tmp_path / "missing.png", 16, True)
+        read_image(tmp_path / "missing.png", 16, Fit.WHOLE)
 
 
 def test_route_is_its_bits_in_order():
@@ -150,7 +153,7 @@ def test_route_is_its_bits_in_order():
     selected[0, 2, 3] = True
     assert route_text(selected) == "b010"
     np.testing.assert_array_equal(read_route("b010", (1, 3, 4)), selected)
-    with pytest.raises(UserError, match="12 branches has 4 digits"):
+    with pytest.raises(UserError, match="12 units has 4 digits"):
         read_route("b0", (1, 3, 4))
 
 

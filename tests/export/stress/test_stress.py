@@ -9,9 +9,10 @@ import pytest
 
 from drnet_tf.errors import UserError
 from export.convert.conversion import convert
-from export.convert.fixed_file import StaticRequest
+from export.convert.fixed_file import FixedRequest
 from export.folder.description import describe_file
-from export.graphs.drnet.folding import read_weights
+from export.folder.export import Export
+from export.graphs.graph import graph_of
 from export.graphs.plan import routed
 from export.quantize.quantization import QUICK, quantize
 from export.stress import process as stress_process
@@ -30,15 +31,14 @@ SHAPE = (1, 16, 16, 3)
 def everything(exported, images, tmp_path_factory):
     """An export with a static file and all quantizations."""
     folder = tmp_path_factory.mktemp("stress") / "export"
-    request = StaticRequest(0.5, 2, Arrays(CLASS_NAMES, images), images=5)
-    convert(exported.trained, CLASS_NAMES, folder, static=request)
-    quantize(exported.trained, folder, QUICK, images)
-    return folder
+    request = FixedRequest(0.5, 2, Arrays(CLASS_NAMES, images), images=5)
+    export = convert(exported.trained, CLASS_NAMES, folder, static=request)
+    return quantize(exported.trained, export, QUICK, images)
 
 
 @pytest.mark.slow
 def test_ten_thousand_inputs_and_many_invocations_of_the_float32_file(exported):
-    (result,) = stress(exported.folder, inputs=10_000, invocations=20_000)
+    (result,) = stress(exported.export, inputs=10_000, invocations=20_000)
     assert result.faults == []
     assert result.images == {PIXELS: 5000, BEYOND: 2500, NOT_FINITE: 2500}
     assert result.unanswered[PIXELS] == 0
@@ -85,9 +85,11 @@ def test_every_wrong_answer_is_a_fault():
     one = np.eye(5, dtype=np.float32)[None, :4]  # 1 cell, 4 connections, 5 branches
     every, first_lost = np.ones_like(one), one * np.array([0, 1, 1, 1])[:, None]
 
-    def found(kind, threshold, probabilities, selected):
+    of_drnet = stress_process.Rules(1.0, "work", choices=True)
+
+    def found(kind, threshold, probabilities, selected, rules=of_drnet):
         given = stress_process.Input(kind, image, threshold)
-        return faults(given, probabilities, selected)
+        return faults(given, probabilities, selected, rules)
 
     assert found(PIXELS, 0.5, even, one) == ([], True)
     assert found(PIXELS, 0.5, even, None) == ([], True)
@@ -97,25 +99,31 @@ def test_every_wrong_answer_is_a_fault():
     for kind in (PIXELS, BEYOND):
         assert found(kind, 0.5, even * 1.01, one)[0] == ["probabilities do not sum to 1"]
     for kind in KINDS:
-        for lost in (first_lost, one * np.nan):
-            assert found(kind, 0.5, even, lost)[0] == ["a connection selects no branch"]
+        assert found(kind, 0.5, even, first_lost)[0] == ["a connection selects no branch"]
+        text = "a unit is neither selected nor left out"
+        assert found(kind, 0.5, even, one * np.nan)[0] == [text]
     assert "not select all" in found(PIXELS, 1.0, even, one)[0][0]
+    # Gates may all be shut, and all are open where the threshold is low.
+    gates = stress_process.Rules(0.0, "saving", choices=False)
+    assert found(PIXELS, 0.5, even, first_lost, gates) == ([], True)
+    assert found(PIXELS, 1.0, even, one, gates) == ([], True)
+    assert "not select all" in found(PIXELS, 0.0, even, one, gates)[0][0]
     for threshold in (0.0, -np.inf, np.nan):
         assert "several branches" in found(PIXELS, threshold, even, every)[0][0]
         assert found(PIXELS, threshold, even, one)[0] == []
 
 
 def test_file_with_wrong_answers_is_reported(exported, tmp_path):
-    network = read_weights(exported.trained.model)
-    bias = network.classifier.bias * np.float32(np.nan)
-    classifier = dataclasses.replace(network.classifier, bias=bias)
+    graph = graph_of(exported.trained.model)
+    bias = graph.classifier.bias * np.float32(np.nan)
+    classifier = dataclasses.replace(graph.classifier, bias=bias)
     folder = shutil.copytree(exported.folder, tmp_path / "copy")
-    model = to_tflite(dataclasses.replace(network, classifier=classifier), routed(network.config))
+    model = to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph))
     (folder / "model.tflite").write_bytes(model)
     values = json.loads((folder / "model.json").read_text())
     values["files"]["model.tflite"] = describe_file(folder / "model.tflite")
     (folder / "model.json").write_text(json.dumps(values))
-    (result,) = stress(folder, 8, 1)
+    (result,) = stress(Export.open(folder), 8, 1)
     (fault,) = result.faults
     assert fault.startswith("float32: 4 of 8 inputs failed: input 0 (0..255, T=")
     assert fault.endswith("probabilities are not finite")
@@ -141,7 +149,7 @@ def test_resident_memory_is_that_of_the_process():
 def test_file_that_ends_its_process_is_named_in_one_line(exported, tmp_path, length):
     path = tmp_path / "short.tflite"
     path.write_bytes((exported.folder / "model.tflite").read_bytes()[:length])
-    settings = {"file": str(path), "inputs": 1, "invocations": 1, "seed": 0}
+    settings = {"file": str(path), "rules": None, "inputs": 1, "invocations": 1, "seed": 0}
     with pytest.raises(UserError, match="^short.tflite ended the process that read it: ") as error:
         run_child("export.stress.process", settings)
     assert "\n" not in str(error.value)
@@ -149,11 +157,12 @@ def test_file_that_ends_its_process_is_named_in_one_line(exported, tmp_path, len
 
 def test_image_and_threshold_reach_the_model(exported):
     path = exported.folder / "model.tflite"
-    model, runner = stress_process.Model(str(path)), TFLiteRunner(path)
+    stressed, runner = TFLiteRunner(path), TFLiteRunner(path)
     for image, threshold in zip(
         images_of(exported.trained.run.config, 3), (0, 0.5, 1), strict=True
     ):
-        model.invoke(image[None], threshold)
+        given = stress_process.Input(PIXELS, image[None], threshold)
+        stress_process._classify(stressed, given)
         expected = runner.run(image, threshold)
-        np.testing.assert_array_equal(model.output("selected") > 0.5, expected.selected)
-        np.testing.assert_array_equal(model.output("probabilities")[0], expected.probabilities)
+        np.testing.assert_array_equal(stressed.output("selected") > 0.5, expected.selected)
+        np.testing.assert_array_equal(stressed.output("probabilities")[0], expected.probabilities)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drnet_tf.errors import UserError
-from export.graphs.drnet.folding import read_weights
+from export.graphs.graph import graph_of
 from export.graphs.plan import fixed
 from export.tflite import native_runner
 from export.tflite.converter import to_tflite
@@ -47,8 +47,8 @@ def test_repeats_do_not_change_the_answer(program, exported, images):
 
 
 def test_model_without_threshold_and_flops_is_run_too(program, exported, images, tmp_path):
-    kept = np.ones(exported.trained.model.cost.branch_macs.shape, bool)
-    content = to_tflite(read_weights(exported.trained.model), fixed(kept))
+    kept = np.ones(exported.trained.model.cost.units, bool)
+    content = to_tflite(graph_of(exported.trained.model), fixed(kept))
     (tmp_path / "static.tflite").write_bytes(content)
     static = run_native(program, tmp_path / "static.tflite", images, 0.4)
     routed = run_native(program, exported.folder / "model.tflite", images, 1.0)

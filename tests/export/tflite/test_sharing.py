@@ -7,13 +7,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from export.quantize.int8 import quantize_weights
 from export.tflite.runner import TFLiteRunner
-from export.tflite.sharing import pack
+from export.tflite.sharing import share_buffers
 
 
 def test_packed_file_is_smaller_and_says_exactly_the_same(exported, images):
     model = (exported.folder / "model.tflite").read_bytes()
     for original in (model, quantize_weights(model)):
-        packed = pack(original)
+        packed = share_buffers(original)
         assert len(packed) < len(original)
         for threshold in (0.4, 1.0):
             expected = TFLiteRunner(original).run_all(images, threshold)
@@ -25,7 +25,7 @@ def test_packed_file_is_smaller_and_says_exactly_the_same(exported, images):
 
 
 def test_weights_are_aligned_as_the_format_asks(exported):
-    packed = pack(quantize_weights((exported.folder / "model.tflite").read_bytes()))
+    packed = share_buffers(quantize_weights((exported.folder / "model.tflite").read_bytes()))
     root = schema.Model.GetRootAs(packed, 0)
     content = np.frombuffer(packed, np.uint8)
     buffers = [root.Buffers(i).DataAsNumpy() for i in range(root.BuffersLength())]
@@ -39,5 +39,5 @@ def test_weights_are_aligned_as_the_format_asks(exported):
 
 
 def test_packing_again_changes_nothing(exported):
-    packed = pack((exported.folder / "model.tflite").read_bytes())
-    assert len(pack(packed)) == len(packed)
+    packed = share_buffers((exported.folder / "model.tflite").read_bytes())
+    assert len(share_buffers(packed)) == len(packed)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from drnet_tf.errors import UserError
-from export.verify.borderline import borderline
+from export.folder.export import Export
+from export.graphs.drnet.borderline import borderline
 from export.verify.verification import compare, verify
 from tests.export.routed_model import CONFIG, run_keras
 
@@ -19,7 +20,7 @@ def copy(exported, tmp_path):
 
 
 def test_export_of_the_model_passes(exported, images):
-    report = verify(exported.trained, exported.folder, images, (0.0, 0.5, 1.0))
+    report = verify(exported.trained, exported.export, images, (0.0, 0.5, 1.0))
     assert report.ok, report.differences
     assert len(report.comparisons) == 3 * 2 + 3
     at_default = {row.runtime for row in report.comparisons if row.threshold == 0.8}
@@ -27,42 +28,42 @@ def test_export_of_the_model_passes(exported, images):
     assert all(comparison.compared == len(images) for comparison in report.comparisons)
 
 
-def test_tampered_file_is_refused(exported, images, copy):
+def test_tampered_file_is_refused(copy):
     content = bytearray((copy / "model.tflite").read_bytes())
     content[-1] ^= 1
     (copy / "model.tflite").write_bytes(bytes(content))
     with pytest.raises(UserError, match="sha256"):
-        verify(exported.trained, copy, images, (0.5,))
+        Export.open(copy)
 
 
-def test_export_of_an_earlier_version_is_refused(exported, images, copy):
+def test_description_without_what_is_needed_is_refused(copy):
     description = json.loads((copy / "model.json").read_text())
     del description["serving"]
     (copy / "model.json").write_text(json.dumps(description))
-    with pytest.raises(UserError, match="earlier version: export the model again"):
-        verify(exported.trained, copy, images, (0.5,))
+    with pytest.raises(UserError, match="another version: export the model again"):
+        Export.open(copy)
 
 
-def test_missing_file_is_refused(exported, images, copy):
+def test_missing_file_is_refused(copy):
     (copy / "labels.txt").unlink()
     with pytest.raises(UserError, match="lacks labels.txt"):
-        verify(exported.trained, copy, images, (0.5,))
+        Export.open(copy)
 
 
-def test_export_of_an_earlier_step_is_refused(exported, images):
+def test_export_of_an_earlier_step_is_refused(exported):
     later = dataclasses.replace(exported.trained, step=8)
     with pytest.raises(UserError, match="exported at step 7"):
-        verify(later, exported.folder, images, (0.5,))
+        Export.open(exported.folder, later)
 
 
-def test_folder_that_is_no_export_is_refused(exported, images, tmp_path):
+def test_folder_that_is_no_export_is_refused(tmp_path):
     with pytest.raises(UserError, match="is no export"):
-        verify(exported.trained, tmp_path, images, (0.5,))
+        Export.open(tmp_path)
 
 
 def test_images_of_another_size_are_refused(exported, images):
     with pytest.raises(UserError, match=r"must be \[images, 16, 16, 3\]"):
-        verify(exported.trained, exported.folder, images[:, :8], (0.5,))
+        verify(exported.trained, exported.export, images[:, :8], (0.5,))
 
 
 def test_other_weights_than_those_exported_are_found(exported, images):
@@ -70,7 +71,7 @@ def test_other_weights_than_those_exported_are_found(exported, images):
     before = bias.numpy()
     try:
         bias.assign(before + 0.5)
-        report = verify(exported.trained, exported.folder, images, (0.5,))
+        report = verify(exported.trained, exported.export, images, (0.5,))
     finally:
         bias.assign(before)
     assert not report.ok

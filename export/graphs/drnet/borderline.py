@@ -8,7 +8,7 @@ MARGIN = 1e-5
 
 
 def borderline(recalibrated: np.ndarray, threshold: float, margin: float = MARGIN) -> np.ndarray:
-    """The branches whose selection could flip if weights moved by up to `margin`.
+    """Finds the branches whose selection could flip if weights moved by up to `margin`.
 
     The weight ranked before a branch is compared with the threshold. It can change by rounding,
     and by the weight of another branch where the two are nearly, but not exactly, tied: then they

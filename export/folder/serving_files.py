@@ -1,4 +1,4 @@
-"""What lies beside a SavedModel for TF Serving: its configuration, warm-up, and the .tflite.
+"""Writes what TF Serving needs beside a SavedModel: its configuration, warm-up, the .tflite.
 
 saved_model/1/model.tflite    for --prefer_tflite_model; the same file as the export's own
 saved_model/1/assets.extra/   requests to warm up with
@@ -61,7 +61,7 @@ def write_serving_files(folder: pathlib.Path, image_size: int) -> None:
 
 
 def _link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """The same file under another name; a copy where the file system has no links."""
+    """Gives a file a second name, or a copy where the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
