@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from drnet_tf.models.family import SAVING, WORK
 from drnet_tf.models.registry import FAMILIES, family_of, model_config
@@ -199,13 +200,13 @@ def test_keras_saved_model_and_tflite_agree(name, models, tmp_path):
     from export.verify.verification import verify
 
     model, workdir = models[name], str(tmp_path / "run")
-    Run(family_cases.CASES[name][0], model.config, "digits").save(workdir)
+    Run(family_cases.CASES[name][0], model.config, "digits", fit=Fit.WHOLE).save(workdir)
     Checkpoint.of(1, model).write(workdir)
     trained = load_trained(workdir)
     class_names = [f"class {index}" for index in range(model.config.classes)]
-    convert(trained, class_names, tmp_path / "export")
+    export = convert(trained, class_names, tmp_path / "export")
     images, _ = family_cases.batch_of(model.config, 4)
-    report = verify(trained, tmp_path / "export", images, family_cases.knob_values(name))
+    report = verify(trained, export, images, family_cases.knob_values(name))
     assert report.ok, report.differences
 
 
