@@ -57,9 +57,11 @@ def _description(path: pathlib.Path) -> dict[str, Any] | None:
     listed = values["files"].get(path.name)
     if listed is None:
         return None
-    copied = ("family", "model", "dataset", "step", "checkpoint", "units", "macs", "input")
-    # Those that only some families have, among them the names by which clients know a DRNet.
-    copied += ("cells", "connections", "branch_names", "gated_branches")
+    copied = (
+        *("family", "model", "dataset", "step", "checkpoint", "units", "macs", "input"),
+        # Those that only some families have, among them the names by which clients know a DRNet.
+        *("cells", "connections", "branch_names", "gated_branches"),
+    )
     static = values.get("static") if path.name == names.STATIC_FILE else None
     return {name: values[name] for name in copied if name in values} | {
         "static": static,

@@ -19,6 +19,7 @@ from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.thresholds import ThresholdResult
 from drnet_tf.evaluation.trained import evaluate_trained, open_run_images
+from drnet_tf.models.family import knob_of
 from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.workdir import load_trained
 from drnet_tf.writing import write_text
@@ -50,7 +51,7 @@ def main() -> None:
     console.rule("1 of 4: training, both stages")
     train.train_from_flags()
     trained = load_trained(workdir)
-    thresholds = trained.run.family.knob.shown
+    thresholds = knob_of(trained.run.family).shown
 
     console.rule("2 of 4: evaluation")
     evaluated = evaluate_trained(trained, thresholds)

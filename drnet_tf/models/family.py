@@ -191,6 +191,17 @@ class Family(Protocol):
         """
 
 
+def knob_of(family: Family) -> Knob:
+    """Returns the knob of a family with routing.
+
+    Raises:
+        UserError: it has none.
+    """
+    if family.knob is None:
+        raise UserError(f"models of the family {family.name} have no routing")
+    return family.knob
+
+
 __all__ = [
     "Cost",
     "CostTable",
@@ -204,4 +215,5 @@ __all__ = [
     "Routing",
     "StepValues",
     "Variant",
+    "knob_of",
 ]

@@ -81,7 +81,9 @@ def main() -> None:
     check_json()
     trained, export = open_export()
     knob = trained.run.family.knob
-    thresholds = read_thresholds(trained.run.family, default=knob and (knob.default,))
+    thresholds = read_thresholds(
+        trained.run.family, default=None if knob is None else (knob.default,)
+    )
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("benchmark") as bar:
         dense_model = None

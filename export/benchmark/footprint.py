@@ -79,7 +79,7 @@ def measure_footprints(
         dense, pixels = pathlib.Path(folder, "dense.tflite"), pathlib.Path(folder, "images.npy")
         np.save(pixels, np.asarray(images, np.float32))
         cases = [(ROUTED, model, export.default_threshold)]
-        if dense_model is not None:
+        if dense_model is not None and export.knob is not None:
             dense.write_bytes(dense_model)
             everything = export.knob["everything"]
             # The dense graph does the same work at every threshold.

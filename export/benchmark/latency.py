@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from drnet_tf.models.cost import CostTable
+from drnet_tf.models.family import knob_of
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Trained
 from export.folder.export import Export
@@ -92,7 +94,7 @@ def benchmark(
     selected = [runner.run_all(images, threshold).selected for threshold in thresholds]
     conversions = 1 + sum(len(_sample(cost, masks, static_images)) for masks in selected)
     progress(0, conversions, "converting")
-    everything = trained.run.family.knob.everything
+    everything = knob_of(trained.run.family).everything
     dense = Block.of(TFLiteRunner(dense_model or to_tflite(graph, DENSE)), everything, images)
     converted = 1
     timings = []
@@ -120,7 +122,7 @@ class _Timing:
 
     routed: Block
     pairs: list[tuple[Block, Block]]
-    selected: np.ndarray | None
+    selected: Any
 
     @property
     def blocks(self) -> list[Block]:
@@ -145,18 +147,20 @@ class _Timing:
         ratio = 1.0
         if self.selected is not None:
             ratio = float(cost.of_selection(self.selected)[1].mean() / cost.total.macs)
-        median, *tail = _percentiles(routed_ms)
-        dense_median, *dense_tail = (
-            [None] * 3 if dense is None else _percentiles(dense.milliseconds)
+        median, p90, p99 = _percentiles(routed_ms)
+        dense_median, dense_p90, dense_p99 = (
+            (None, None, None) if dense is None else _percentiles(dense.milliseconds)
         )
         return BenchmarkResult(
-            self.routed.threshold,
-            len(routed_ms),
-            ratio,
-            median,
-            *tail,
-            dense_median,
-            *dense_tail,
+            threshold=self.routed.threshold,
+            images=len(routed_ms),
+            macs_ratio=ratio,
+            routed_median_ms=median,
+            routed_p90_ms=p90,
+            routed_p99_ms=p99,
+            dense_median_ms=dense_median,
+            dense_p90_ms=dense_p90,
+            dense_p99_ms=dense_p99,
             ratio=None if dense_median is None else median / dense_median,
             static_images=len(self.pairs),
             static_median_ms=float(np.median(static_ms)) if static_ms else None,
@@ -164,8 +168,9 @@ class _Timing:
         )
 
 
-def _percentiles(milliseconds: np.ndarray) -> list[float]:
-    return [float(np.percentile(milliseconds, share)) for share in (50, 90, 99)]
+def _percentiles(milliseconds: np.ndarray) -> tuple[float, float, float]:
+    median, p90, p99 = np.percentile(milliseconds, (50, 90, 99))
+    return float(median), float(p90), float(p99)
 
 
 def _sample(cost: CostTable, selected: np.ndarray, count: int) -> list[int]:

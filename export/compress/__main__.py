@@ -29,10 +29,10 @@ from drnet_tf.flags import (
     define_json_flag,
     define_run_flags,
     define_threshold_flag,
-    read_threshold,
     require_flags,
     write_json,
 )
+from drnet_tf.models.family import knob_of
 from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.workdir import Run, load_trained
 from export.compress.compression import (
@@ -80,7 +80,10 @@ def main() -> None:
     require_tensorflow()
     run = Run.load(values.workdir)
     check_compressible(run)
-    threshold = read_threshold(run.family)
+    knob = knob_of(run.family)
+    threshold = (
+        knob.default if values.threshold is None else knob.check(values.threshold, "--threshold")
+    )
     trained = load_trained(values.workdir)
     feed = open_training_images(run, values.data_dir, values.batch_size)
     if values.steps is None:
@@ -90,7 +93,7 @@ def main() -> None:
     compression = dataclasses.replace(compression, label_smoothing=smoothing)
 
     before = measure(trained, threshold, values.data_dir)
-    batches = training_batches(feed, compression.steps, threshold, run.family.knob.everything)
+    batches = training_batches(feed, compression.steps, threshold, knob.everything)
     with ProgressBar("fine-tuning") as bar, TwinProcess() as process:
         compress(
             process,

@@ -12,7 +12,7 @@ import numpy as np
 
 from drnet_tf.errors import UserError
 from drnet_tf.layers.branches import Pool, SeparableConv, Skip, find_branch
-from drnet_tf.models.family import RoutedModel
+from drnet_tf.models.family import RoutedModel, knob_of
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.workdir import MODEL_FILE, Run, Trained
@@ -20,6 +20,7 @@ from drnet_tf.training.feeds import Feed, open_feed
 from drnet_tf.writing import replacing
 from export.compress.twin_process import Batch, Compression, TwinProcess
 from export.flags import require_tensorflow
+from export.graphs.drnet.forward import DRNetGraph
 from export.graphs.drnet.unfolding import write_weights
 from export.graphs.graph import RoutedGraph, read_graph
 
@@ -57,9 +58,10 @@ def compress(
     require_tensorflow()
     model = trained.model
     graph = read_graph(model)
+    assert isinstance(graph, DRNetGraph)  # check_compressible has refused others
     batches = iter(batches)
     first = next(batches)
-    thresholds = (trained.run.family.knob.everything, threshold)
+    thresholds = (knob_of(trained.run.family).everything, threshold)
     check_twin(process, model, graph, first[0][:COMPARED_IMAGES], thresholds)
     done = process.compress(graph, compression, itertools.chain([first], batches), progress)
     write_weights(model, done)

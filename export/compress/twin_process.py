@@ -22,7 +22,7 @@ import numpy as np
 from drnet_tf.errors import UserError
 from drnet_tf.progress import Progress, silent
 from export.compress.twin import build_twin, read_twin
-from export.graphs.graph import RoutedGraph
+from export.graphs.drnet.forward import DRNetGraph
 from export.tflite.child_process import child_environment
 
 PRUNE, CLUSTER = "prune", "cluster"
@@ -94,20 +94,18 @@ class TwinProcess:
         self._process.wait()
         self._log.close()
 
-    def logits(
-        self, network: RoutedGraph, images: np.ndarray, thresholds: np.ndarray
-    ) -> np.ndarray:
+    def logits(self, network: DRNetGraph, images: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
         """Returns what the twin of a network answers, float32 [batch, classes]."""
         self._send("logits", network, images, thresholds)
         return self._receive()[1]
 
     def compress(
         self,
-        network: RoutedGraph,
+        network: DRNetGraph,
         compression: Compression,
         batches: Iterable[Batch],
         progress: Progress = silent,
-    ) -> RoutedGraph:
+    ) -> DRNetGraph:
         """Returns the network, compressed and fine-tuned.
 
         Args:
@@ -181,13 +179,11 @@ def _serve(connection: Connection) -> None:
         connection.send(("result", answers[request](connection, *arguments)))
 
 
-def _logits(connection: Connection, network: RoutedGraph, images, thresholds) -> np.ndarray:
+def _logits(connection: Connection, network: DRNetGraph, images, thresholds) -> np.ndarray:
     return build_twin(network)([images, thresholds]).numpy()
 
 
-def _compress(
-    connection: Connection, network: RoutedGraph, compression: Compression
-) -> RoutedGraph:
+def _compress(connection: Connection, network: DRNetGraph, compression: Compression) -> DRNetGraph:
     import tensorflow as tf
     import tensorflow_model_optimization as tfmot
     import tf_keras

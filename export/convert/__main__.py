@@ -11,6 +11,7 @@ With --static_threshold it writes model_static.tflite too, see export/convert/fi
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import rich.console
@@ -23,7 +24,7 @@ from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import define_run_flags, require_flags
-from drnet_tf.models.family import Family
+from drnet_tf.models.family import Family, knob_of
 from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.workdir import Run, Trained, load_trained
 from drnet_tf.writing import check_folder_writable
@@ -109,7 +110,7 @@ def main() -> None:
     check_routing_flags(run.family)
     quantizations = check_quantization_flags(run)
     trained = load_trained(values.workdir)
-    images = None
+    images: Any = None  # opened only where something is read from it
     if class_names is None or values.structure == AUTO or values.static_threshold is not None:
         images = open_run_images(run, values.data_dir)
     fit = run.fit or _fit_of_data_set(run, images)
@@ -176,8 +177,8 @@ def _measured_plan(trained: Trained, images: np.ndarray, threshold: float | None
     with ProgressBar("structure") as bar:
         times = measure_gates(graph, progress=bar.update)
     rich.console.Console().print(gate_table(times))
-    knob = knob_with(trained.run.family.knob, threshold)
-    use = select_all(trained.model, images, knob.default)[0].mean(axis=0)
+    at = knob_of(trained.run.family).default if threshold is None else threshold
+    use = select_all(trained.model, images, at)[0].mean(axis=0)
     return choose_plan(trained.model.config, times, use)
 
 

@@ -74,7 +74,7 @@ def convert(
         raise UserError("the run does not say how its images are brought to the model's size")
     graph = graph_of(trained.model)
     plan = plan or routed(graph)
-    serving = Serving(class_names, fit, knob and knob.default)
+    serving = Serving(class_names, fit, None if knob is None else knob.default)
     with replacing(output) as folder:
         folder.mkdir()
         progress(0, _STEPS, f"converting to {names.TFLITE_FILE}")

@@ -90,7 +90,7 @@ class Export:
     @property
     def default_threshold(self) -> float | None:
         """Returns the knob's value in the signatures of the SavedModel that take none."""
-        return self.knob and self.knob["default"]
+        return None if self.knob is None else self.knob["default"]
 
     @functools.cached_property
     def family(self) -> Family:

@@ -13,6 +13,7 @@ from drnet_tf.models.family import Knob
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Run, Trained
 from export.folder.export import Export
+from export.graphs.drnet.forward import DRNetGraph
 from export.graphs.graph import graph_of
 from export.quantize.calibration import tensor_ranges
 from export.quantize.fine_tuning import FineTuning, fine_tune
@@ -114,6 +115,7 @@ def quantize(
     ranges = tensor_ranges(model, pixels, thresholds, progress) if calibrated else {}
 
     def tuned() -> bytes:
+        assert isinstance(graph, DRNetGraph)  # check_tunable has refused others
         pupil = fine_tune(graph, model, ranges, batches, fine_tuning, thresholds, progress)
         of_tuned = to_tflite(pupil, plan)
         return quantize_int8(of_tuned, tensor_ranges(of_tuned, pixels, thresholds, progress))

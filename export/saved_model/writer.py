@@ -65,14 +65,15 @@ def write_saved_model(graph: RoutedGraph, serving: Serving, path: pathlib.Path |
             return named(graph.forward(image, threshold, DENSE))
 
         others = {WITH_THRESHOLD: classify.get_concrete_function()}
-        default = (np.array([serving.default_threshold], np.float32),)
+        default: tuple[np.ndarray, ...] = (np.array([serving.default_threshold], np.float32),)
     else:
 
         @_graph(images)
         def classify(image):
             return named(graph.forward(image, None, DENSE))
 
-        others, default = {}, ()
+        others = {}
+        default = ()
 
     @_graph(images)
     def classify_floats(image):

@@ -109,13 +109,12 @@ def score(
 
 def _row(image: Image, outputs: Outputs, export: Export) -> tuple:
     best = int(outputs.probabilities.argmax())
-    routed = outputs.selected is not None
     return (
         image.name,
         export.class_names[best],
         str(outputs.probabilities[best]),  # as many digits as tell it from its neighbors
-        int(outputs.flops) if routed else export.description["macs"]["fixed"],
-        route_text(outputs.selected) if routed else "",
+        export.description["macs"]["fixed"] if outputs.flops is None else int(outputs.flops),
+        "" if outputs.selected is None else route_text(outputs.selected),
         image.label,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -29,8 +30,8 @@ class Outputs:
 
     logits: np.ndarray
     probabilities: np.ndarray
-    selected: np.ndarray | None = None
-    flops: np.ndarray | None = None
+    selected: Any = None
+    flops: Any = None
 
 
 class TFLiteRunner:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -191,7 +192,7 @@ def compare(
     compared = np.ones(images, bool)
     borderline = flipped = wrong_selections = wrong_flops = 0
     if close is not None:
-        differing = expected.selected != actual.selected
+        differing = np.asarray(expected.selected != actual.selected)
         at_border = differing & close
         # What lies behind a flip sees other features: there, nothing can be said.
         depth_flipped = at_border.any(axis=tuple(range(2, at_border.ndim)))
@@ -239,7 +240,7 @@ class _KerasRunner:
 
     def run_all(
         self, images: np.ndarray, threshold: float | None
-    ) -> tuple[Outputs, np.ndarray | None, Mapping[str, np.ndarray]]:
+    ) -> tuple[Outputs, Any, dict[str, np.ndarray]]:
         """Classifies images, and returns the outputs, the scores, and what `Routing.own` has."""
         routings: list[Routing] = []
 
@@ -270,7 +271,7 @@ def _to_numpy(tensor: tf.Tensor | None) -> np.ndarray | None:
 def _in_batches(run: Callable[[np.ndarray], Outputs], images: np.ndarray) -> Outputs:
     parts = [run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
 
-    def joined(name: str) -> np.ndarray | None:
+    def joined(name: str) -> Any:
         arrays = [getattr(part, name) for part in parts]
         return None if arrays[0] is None else np.concatenate(arrays)
 

@@ -52,10 +52,11 @@ class DRNetGraph(Network):
     def facts(self, plan: Plan) -> dict[str, Any]:
         """Tells what clients know a DRNet by; see `RoutedGraph`."""
         gated = np.zeros(self.units, bool) if plan.gated is None else plan.gated
-        names = zip(self.config.branches, gated.any(axis=(0, 1)).tolist(), strict=True)
+        somewhere = np.any(gated, axis=(0, 1))
+        names = zip(self.config.branches, np.asarray(somewhere), strict=True)
         return {
             "branch_names": list(self.config.branches),
-            "gated_branches": [name for name, somewhere in names if somewhere],
+            "gated_branches": [name for name, skipped in names if skipped],
             "cells": self.config.cells,
             "connections": self.config.connections,
             "temperature": self.temperature,
