@@ -11,7 +11,7 @@ from tests.export.routed_model import CONFIG, images_of, model_with_varied_routi
 
 @pytest.fixture(scope="module")
 def trained():
-    run = Run("drnet_xs.digits", CONFIG, "digits", {})
+    run = Run("drnet_xs.digits", CONFIG, "digits")
     return Trained(model_with_varied_routing(CONFIG), run, None, 0)
 
 

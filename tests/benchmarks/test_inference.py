@@ -2,42 +2,33 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from benchmarks import inference
+from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
-from drnet_tf.models.plain import mobilenet_v2 as mobilenet
 from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.workdir import Run, load_trained
 from export.convert.conversion import convert
 from tests.export.routed_model import CLASS_NAMES, CONFIG, images_of, model_with_varied_routing
 
 
-def test_mobilenet_v2_has_the_size_that_the_paper_counts():
-    model = mobilenet.mobilenet_v2()
-    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    assert round(parameters / 1e6, 2) == 2.30
-    # The paper counts batch normalization too, an element each.
-    assert 0.95 < inference._peer_macs() / 94.42e6 < 1
-    assert model.output.shape == (1, 10)
-
-
 @pytest.fixture(scope="module")
 def export_of_32(tmp_path_factory):
     config = dataclasses.replace(CONFIG, image_size=32, cells=1, nodes=1, node_inputs=())
     workdir = tmp_path_factory.mktemp("workdir")
-    Run("drnet_xs.digits", config, "digits", {"data_dir": None}).save(str(workdir))
+    Run("drnet_xs.digits", config, "digits", fit=Fit.WHOLE).save(str(workdir))
     Checkpoint.of(1, model_with_varied_routing(config)).write(str(workdir))
     trained = load_trained(str(workdir))
-    return trained, convert(trained, CLASS_NAMES, workdir / "export").folder
+    return trained, convert(trained, CLASS_NAMES, workdir / "export")
 
 
 def test_every_graph_is_timed_beside_the_peer(export_of_32, monkeypatch):
-    monkeypatch.setattr(mobilenet, "STAGES", mobilenet.STAGES[:1])  # less to convert
-    trained, folder = export_of_32
+    # Less to convert.
+    monkeypatch.setattr(inference, "PEER_MODEL", "mobilenet_v2_w035.cifar10")
+    trained, export = export_of_32
     images = images_of(trained.model.config, 2)
-    rows = inference.compare(trained, str(folder), images, [0.0, 1.0], seconds=0.0)
+    rows = inference.compare(trained, export, images, [0.0, 1.0], seconds=0.0)
     names = [row["name"] for row in rows]
     assert names == [inference.PEER, inference.ALL, "DRNet routed, T = 0", "DRNet routed, T = 1"]
     assert rows[0]["ratio"] == 1
@@ -49,7 +40,7 @@ def test_every_graph_is_timed_beside_the_peer(export_of_32, monkeypatch):
 
 
 def test_images_of_another_size_are_refused(export_of_32, monkeypatch):
-    trained, folder = export_of_32
+    trained, export = export_of_32
     monkeypatch.setattr(inference, "IMAGE_SIZE", 224)
     with pytest.raises(UserError, match="224 x 224"):
-        inference.compare(trained, str(folder), images_of(trained.model.config, 1), [1.0], 0.0)
+        inference.compare(trained, export, images_of(trained.model.config, 1), [1.0], 0.0)

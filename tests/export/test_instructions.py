@@ -18,7 +18,7 @@ needs_tools = pytest.mark.skipif(
 @needs_tools
 def test_more_branches_take_more_instructions(exported, images):
     model = exported.trained.model
-    report = count_instructions(exported.trained, exported.folder, images[:2], (0.0, 1.0))
+    report = count_instructions(exported.trained, exported.export, images[:2], (0.0, 1.0))
     few, all_ = report.counts
     assert few.macs_ratio < 1 and all_.macs_ratio == 1
     assert all_.macs == model.cost.total.macs
