@@ -11,7 +11,6 @@ import types
 import keras
 import numpy as np
 import pytest
-from absl import flags
 from ai_edge_litert import schema_py_generated as schema
 
 from drnet_tf.data.augmentation import Augmentation
@@ -25,7 +24,11 @@ from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import Run, load_trained
 from export.compress import __main__ as command
+<<<<<<< HEAD
 from export.compress import compression
+=======
+from export.compress.compression import check_twin
+>>>>>>> folder
 from export.compress.twin_process import Compression, TwinProcess, pruning_steps
 from export.graphs.drnet.folding import read_weights
 from export.graphs.drnet.unfolding import write_weights
@@ -34,7 +37,6 @@ from export.graphs.plan import routed
 from export.tflite.converter import to_tflite
 from tests import source_tree
 from tests.export.routed_model import CLASS_NAMES, images_of, model_with_varied_routing, run_keras
-from tests.training.commands import only_flags_of
 
 CONFIG = DRNetConfig(image_size=8, classes=len(CLASS_NAMES), cells=2, channels=4, nodes=1)
 THRESHOLD, BATCH, STEPS = 0.5, 8, 3
@@ -53,7 +55,19 @@ FLAGS = {
     "json": None,
 }
 
+<<<<<<< HEAD
 LABEL_SMOOTHING = 0.1
+=======
+RUN = Run(
+    "drnet_xs.digits",
+    CONFIG,
+    "images.npz",
+    Recipe(batch_size=BATCH, label_smoothing=0.1),
+    Augmentation(flip=True, crop_padding=1),
+    Settings(input_pipeline="device"),
+    Fit.WHOLE,
+)
+>>>>>>> folder
 
 LEGACY = ("tf_keras", "tensorflow_model_optimization")
 
@@ -66,6 +80,7 @@ def workdir(tmp_path_factory):
         arrays[f"{split}_images"] = images_of(CONFIG, count, len(split)).astype(np.uint8)
         arrays[f"{split}_labels"] = np.arange(count, dtype=np.int32) % len(CLASS_NAMES)
     np.savez(folder / "images.npz", **arrays)
+<<<<<<< HEAD
     Run(
         "drnet_xs.digits",
         CONFIG,
@@ -75,6 +90,9 @@ def workdir(tmp_path_factory):
         Settings(input_pipeline="device"),
         fit=Fit.WHOLE,
     ).save(str(folder))
+=======
+    dataclasses.replace(RUN, dataset=str(folder / "images.npz")).save(str(folder))
+>>>>>>> folder
     Checkpoint.of(7, model_with_varied_routing(CONFIG)).write(str(folder))
     return folder
 
@@ -87,11 +105,17 @@ def process():
 
 def run_command(process, workdir, output, **values):
     """`main` with these flags, in a process that other tests use too."""
+<<<<<<< HEAD
     folders = {"workdir": str(workdir), "output": str(output)}
     with pytest.MonkeyPatch.context() as patch, only_flags_of(command):
         flags.FLAGS.mark_as_parsed()
         for name, value in (FLAGS | folders | values).items():
             setattr(flags.FLAGS, name, value)
+=======
+    given = Flags(**FLAGS | values, workdir=str(workdir), output=str(output))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command.flags, "FLAGS", given)
+>>>>>>> folder
         patch.setattr(command, "TwinProcess", lambda: contextlib.nullcontext(process))
         command.main()
 
@@ -190,7 +214,11 @@ def test_report_has_the_run_before_and_after(workdir, pruned):
     report = json.loads((workdir / "pruned.json").read_text())
     run = Run.load(str(pruned))
     assert run.compression == report["compression"]
+<<<<<<< HEAD
     assert report["compression"]["label_smoothing"] == LABEL_SMOOTHING
+=======
+    assert report["compression"]["label_smoothing"] == RUN.recipe.label_smoothing
+>>>>>>> folder
     assert run.config == CONFIG and load_trained(str(pruned)).step == 7 + STEPS
     before, after = report["before"], report["after"]
     images = np.load(workdir / "images.npz")
@@ -246,7 +274,11 @@ def test_twin_that_answers_otherwise_ends_the_compression():
     ):
         process = types.SimpleNamespace(logits=lambda *_, d=difference: logits * (1 + d))
         with raises:
+<<<<<<< HEAD
             compression.check_twin(process, model, read_weights(model), images, [1.0])
+=======
+            check_twin(process, model, read_weights(model), images, [1.0])
+>>>>>>> folder
 
 
 def test_process_that_dies_is_reported_with_its_status():
@@ -300,4 +332,8 @@ def test_branch_of_ones_own_is_refused(monkeypatch):
     monkeypatch.setitem(BRANCHES, "own", own)
     config = dataclasses.replace(CONFIG, branches=("skip", "own"))
     with pytest.raises(UserError, match="branch own"):
+<<<<<<< HEAD
         command.check_compressible(Run("drnet_xs.digits", config, "digits"))
+=======
+        command.check_compressible(dataclasses.replace(RUN, config=config))
+>>>>>>> folder
