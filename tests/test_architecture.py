@@ -15,7 +15,8 @@ CODE = ("drnet_tf", "export", "benchmarks")
 # Rooms are the folders of drnet_tf and export, and their files. Each may use those above it; those
 # of one line may not use each other.
 FLOW = (
-    ("drnet_tf/__init__", "drnet_tf/quiet", "drnet_tf/errors"),
+    ("drnet_tf/quiet",),
+    ("drnet_tf/__init__", "drnet_tf/errors"),
     ("drnet_tf/command_line", "drnet_tf/docstrings", "drnet_tf/machine"),
     ("drnet_tf/progress", "drnet_tf/writing"),
     ("drnet_tf/layers",),

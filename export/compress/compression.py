@@ -22,7 +22,7 @@ from export.compress.twin_process import Batch, Compression, TwinProcess
 from export.flags import require_tensorflow
 from export.graphs.drnet.forward import DRNetGraph
 from export.graphs.drnet.unfolding import write_weights
-from export.graphs.graph import RoutedGraph, read_graph
+from export.graphs.graph import read_graph
 
 #: Images on which twin and model are compared, and by how much their logits may differ, in shares
 #: of the largest one.
@@ -108,7 +108,7 @@ def check_compressible(run: Run) -> None:
 def check_twin(
     process: TwinProcess,
     model: RoutedModel,
-    graph: RoutedGraph,
+    graph: DRNetGraph,
     images: np.ndarray,
     thresholds: Iterable[float],
 ) -> None:

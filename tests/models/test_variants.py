@@ -10,6 +10,9 @@ from drnet_tf.models import build_model, list_models, model_config
 from drnet_tf.models.drnet.architecture import DRNetConfig, draw_node_inputs, output_channels
 from drnet_tf.models.registry import find_family
 
+# Of the family drnet; what all families have in common is in test_families.py.
+DRNETS = [name for name in list_models() if find_family(name).name == "drnet"]
+
 # Cells, channels and nodes; drnet_xs is not of the paper.
 EXPECTED_CELLS = {
     "drnet_xs": (3, 24, 2),

@@ -24,11 +24,7 @@ from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import Run, load_trained
 from export.compress import __main__ as command
-<<<<<<< HEAD
-from export.compress import compression
-=======
 from export.compress.compression import check_twin
->>>>>>> folder
 from export.compress.twin_process import Compression, TwinProcess, pruning_steps
 from export.graphs.drnet.folding import read_weights
 from export.graphs.drnet.unfolding import write_weights
@@ -55,9 +51,6 @@ FLAGS = {
     "json": None,
 }
 
-<<<<<<< HEAD
-LABEL_SMOOTHING = 0.1
-=======
 RUN = Run(
     "drnet_xs.digits",
     CONFIG,
@@ -67,7 +60,6 @@ RUN = Run(
     Settings(input_pipeline="device"),
     Fit.WHOLE,
 )
->>>>>>> folder
 
 LEGACY = ("tf_keras", "tensorflow_model_optimization")
 
@@ -80,19 +72,7 @@ def workdir(tmp_path_factory):
         arrays[f"{split}_images"] = images_of(CONFIG, count, len(split)).astype(np.uint8)
         arrays[f"{split}_labels"] = np.arange(count, dtype=np.int32) % len(CLASS_NAMES)
     np.savez(folder / "images.npz", **arrays)
-<<<<<<< HEAD
-    Run(
-        "drnet_xs.digits",
-        CONFIG,
-        str(folder / "images.npz"),
-        Recipe(batch_size=BATCH, label_smoothing=LABEL_SMOOTHING),
-        Augmentation(flip=True, crop_padding=1),
-        Settings(input_pipeline="device"),
-        fit=Fit.WHOLE,
-    ).save(str(folder))
-=======
     dataclasses.replace(RUN, dataset=str(folder / "images.npz")).save(str(folder))
->>>>>>> folder
     Checkpoint.of(7, model_with_varied_routing(CONFIG)).write(str(folder))
     return folder
 
@@ -103,19 +83,18 @@ def process():
         yield process
 
 
+class Flags(types.SimpleNamespace):
+    """Values of flags, without a command line."""
+
+    def __getitem__(self, name):
+        return types.SimpleNamespace(value=getattr(self, name))
+
+
 def run_command(process, workdir, output, **values):
     """`main` with these flags, in a process that other tests use too."""
-<<<<<<< HEAD
-    folders = {"workdir": str(workdir), "output": str(output)}
-    with pytest.MonkeyPatch.context() as patch, only_flags_of(command):
-        flags.FLAGS.mark_as_parsed()
-        for name, value in (FLAGS | folders | values).items():
-            setattr(flags.FLAGS, name, value)
-=======
     given = Flags(**FLAGS | values, workdir=str(workdir), output=str(output))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command.flags, "FLAGS", given)
->>>>>>> folder
         patch.setattr(command, "TwinProcess", lambda: contextlib.nullcontext(process))
         command.main()
 
@@ -214,11 +193,7 @@ def test_report_has_the_run_before_and_after(workdir, pruned):
     report = json.loads((workdir / "pruned.json").read_text())
     run = Run.load(str(pruned))
     assert run.compression == report["compression"]
-<<<<<<< HEAD
-    assert report["compression"]["label_smoothing"] == LABEL_SMOOTHING
-=======
     assert report["compression"]["label_smoothing"] == RUN.recipe.label_smoothing
->>>>>>> folder
     assert run.config == CONFIG and load_trained(str(pruned)).step == 7 + STEPS
     before, after = report["before"], report["after"]
     images = np.load(workdir / "images.npz")
@@ -274,11 +249,7 @@ def test_twin_that_answers_otherwise_ends_the_compression():
     ):
         process = types.SimpleNamespace(logits=lambda *_, d=difference: logits * (1 + d))
         with raises:
-<<<<<<< HEAD
-            compression.check_twin(process, model, read_weights(model), images, [1.0])
-=======
             check_twin(process, model, read_weights(model), images, [1.0])
->>>>>>> folder
 
 
 def test_process_that_dies_is_reported_with_its_status():
@@ -332,8 +303,4 @@ def test_branch_of_ones_own_is_refused(monkeypatch):
     monkeypatch.setitem(BRANCHES, "own", own)
     config = dataclasses.replace(CONFIG, branches=("skip", "own"))
     with pytest.raises(UserError, match="branch own"):
-<<<<<<< HEAD
-        command.check_compressible(Run("drnet_xs.digits", config, "digits"))
-=======
         command.check_compressible(dataclasses.replace(RUN, config=config))
->>>>>>> folder
