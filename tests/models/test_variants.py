@@ -21,8 +21,6 @@ EXPECTED_CELLS = {
     "drnet_l": (10, 32, 4),
 }
 
-DRNETS = [name for name in list_models() if find_family(name).name == "drnet"]
-
 EXPECTED_TASKS = {
     "digits": (16, 10, 16),
     "cifar10": (32, 10, 32),
