@@ -92,20 +92,20 @@ class DispatchedNodes(Nodes):
 
 
 class MovedNodes(DispatchedNodes):
-    """The same without the convolutions."""
+    """Computes the same without the convolutions."""
 
     computes = False
 
 
 class DispatchedGraph(DRNetGraph):
-    """A network with these nodes."""
+    """Makes a network with these nodes."""
 
     def nodes(self, plan, index, states, selected, weights) -> tf.Tensor:
         return DispatchedNodes(self, plan, index, states, selected, weights).output()
 
 
 class MovedGraph(DRNetGraph):
-    """A network with these."""
+    """Makes a network with these."""
 
     def nodes(self, plan, index, states, selected, weights) -> tf.Tensor:
         return MovedNodes(self, plan, index, states, selected, weights).output()

@@ -24,7 +24,7 @@ STATISTICS = pathlib.Path("/proc/stat")
 
 
 class Child:
-    """A child process that serves `serve`.
+    """Runs `serve` in a child process.
 
     Args:
         name: for messages.
@@ -86,7 +86,7 @@ class Child:
 def serve(
     prepare: Callable[[dict[str, Any]], tuple[Callable[[int], float], dict[str, Any]]],
 ) -> None:
-    """The child's side, until the parent closes the pipe.
+    """Answers the parent, in the child, until it closes the pipe.
 
     Args:
         prepare: called with the settings; returns what does some steps and gives the last loss,
@@ -108,7 +108,7 @@ def serve(
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has had resident."""
+    """Returns the most memory that this process has had resident."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

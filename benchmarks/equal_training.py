@@ -88,7 +88,7 @@ Rows = Sequence[dict[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to train next."""
+    """Names what to train next."""
 
     learning_rate: float
     seed: int

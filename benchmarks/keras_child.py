@@ -21,7 +21,7 @@ class SyntheticFeed:
 
 
 def make_step(settings: dict[str, Any]) -> tuple[Callable, Callable]:
-    """What does a step on the next batch, and what gives the graph of a step.
+    """Makes what does a step on the next batch, and what gives the graph of a step.
 
     Args:
         settings: `model`, `batch_size` and `threads`.

@@ -23,7 +23,7 @@ BUSY = 0.95  # CPU time to the time of operations, below which others took part 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """An operation's run, in picoseconds; `line` is the thread."""
+    """Holds an operation's run, in picoseconds; `line` is the thread."""
 
     kind: str
     line: int

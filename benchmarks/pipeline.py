@@ -45,7 +45,7 @@ UNTIMED_BATCHES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A part of the pipeline that is measured.
+    """Holds a part of the pipeline that is measured.
 
     Args:
         name: what it adds to the stage above.
@@ -59,7 +59,7 @@ class Stage:
 
 
 def augmentation_stages(augmentation: Augmentation) -> list[tuple[str, Augmentation]]:
-    """Nothing, then one more part of an augmentation at a time, in the order of application."""
+    """Lists nothing, then one more part of an augmentation at a time, in order of application."""
     switched_off = {name: value for _, values in PARTS for name, value in values.items()}
     stages = [("shuffle and batch", dataclasses.replace(augmentation, **switched_off))]
     for name, values in PARTS:
@@ -72,7 +72,7 @@ def augmentation_stages(augmentation: Augmentation) -> list[tuple[str, Augmentat
 def tfdata_stages(
     dataset: Dataset, image_size: int, batch_size: int, augmentation: Augmentation, seed: int
 ) -> list[Stage]:
-    """The stages of --input_pipeline=tfdata."""
+    """Lists the stages of --input_pipeline=tfdata."""
     split = dataset.split("train")
 
     def batches(stage: Augmentation) -> Callable[[int], Iterable]:
@@ -107,7 +107,7 @@ def tfdata_stages(
 
 
 def device_stage(feed: DeviceFeed) -> Stage:
-    """Gathering and augmenting on the device, as the compiled training step does it."""
+    """Gathers and augments on the device, as the compiled training step does it."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -134,7 +134,7 @@ def measure(
     turns: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[list[float]]:
-    """Images a second of each stage, in each turn.
+    """Measures the images per second of each stage, in each turn.
 
     Args:
         seconds: how long each stage runs in each turn; at least one element is timed.
@@ -163,7 +163,7 @@ def _rate(stage: Stage, epoch: int, seconds: float) -> float:
 
 
 def table(stages: list[Stage], rates: list[list[float]], title: str) -> rich.table.Table:
-    """A line for each stage: median, and the range over the turns."""
+    """Makes a line for each stage: median, and the range over the turns."""
     result = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD)
     result.add_column("stage, with those above it", no_wrap=True)
     for heading in ("images/s", "lowest", "highest", "ms a batch"):

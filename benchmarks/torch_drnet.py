@@ -25,7 +25,7 @@ def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
 
 
 class Conv(nn.Conv2d):
-    """A convolution without bias and with "same" padding of an image of height `size`."""
+    """Convolves without bias and with "same" padding an image of height `size`."""
 
     def __init__(self, inputs, outputs, kernel_size, size, stride=1, groups=1):
         before, after = same_padding(size, kernel_size, stride)
@@ -46,7 +46,7 @@ class Conv(nn.Conv2d):
 
 
 class Pooling(nn.Module):
-    """Maximum or average with "same" padding, which an average leaves out."""
+    """Pools with "same" padding, which an average leaves out."""
 
     def __init__(self, pool: Pool, size: int, stride: int):
         super().__init__()
@@ -65,7 +65,7 @@ class Pooling(nn.Module):
 
 
 class EveryNthPixel(nn.Module):
-    """The skip connection with a stride."""
+    """Passes every nth pixel on: the skip connection with a stride."""
 
     def __init__(self, stride: int):
         super().__init__()
@@ -76,7 +76,7 @@ class EveryNthPixel(nn.Module):
 
 
 class DepthwisePointwise(nn.Module):
-    """Depthwise and pointwise convolution, batch normalization."""
+    """Applies depthwise and pointwise convolution, batch normalization."""
 
     def __init__(self, channels: int, kernel_size: int, size: int, stride: int):
         super().__init__()
@@ -89,7 +89,7 @@ class DepthwisePointwise(nn.Module):
 
 
 class Separable(nn.Module):
-    """The separable convolution of a branch, twice; its input comes after ReLU."""
+    """Applies the separable convolution of a branch twice; its input comes after ReLU."""
 
     def __init__(self, channels: int, kernel_size: int, size: int, stride: int):
         super().__init__()
@@ -102,7 +102,7 @@ class Separable(nn.Module):
 
 
 class Preprocess(nn.Module):
-    """ReLU, 1x1 convolution, batch normalization; DARTS's factorized reduction."""
+    """Applies ReLU, 1x1 convolution, batch normalization; DARTS's factorized reduction."""
 
     def __init__(self, inputs: int, channels: int, factorized: bool):
         super().__init__()
@@ -124,7 +124,7 @@ class Preprocess(nn.Module):
 
 
 class RouterNet(nn.Module):
-    """Both inputs of a cell to logits [batch, connections, branches]."""
+    """Weighs by both inputs of a cell: logits [batch, connections, branches]."""
 
     def __init__(self, channels: int, size: int, connections: int, branches: int):
         super().__init__()
@@ -238,7 +238,7 @@ def make_branch(name: str, channels: int, size: int, stride: int) -> nn.Module:
 
 
 class Stem(nn.Module):
-    """From the image to the two inputs of the first cell."""
+    """Leads from the image to the two inputs of the first cell."""
 
     def __init__(self, config: DRNetConfig):
         super().__init__()
@@ -261,7 +261,7 @@ class Stem(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """DARTS's auxiliary classifier on [batch, channels, size, size]."""
+    """Classifies [batch, channels, size, size] as DARTS's auxiliary head does."""
 
     def __init__(self, channels: int, size: int, classes: int, stride: int):
         super().__init__()
@@ -282,7 +282,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class TorchDRNet(nn.Module):
-    """A DRNet that runs all branches, as training does.
+    """Runs all branches of a DRNet, as training does.
 
     Args:
         config: its architecture.

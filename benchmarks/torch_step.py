@@ -20,7 +20,7 @@ def objective(
     resource_weight: float,
     recipe: Recipe,
 ) -> Tensor:
-    """Eq. 8, a scalar.
+    """Computes Eq. 8, a scalar.
 
     Args:
         outputs: of a `TorchDRNet`.

@@ -114,12 +114,12 @@ def _latest(report: dict[str, Any], names: list[str]) -> str:
 
 
 def quiet_rounds(report: dict[str, Any]) -> list[int]:
-    """The rounds in which other processes took little of the machine."""
+    """Finds the rounds in which other processes took little of the machine."""
     return [i for i, cores in enumerate(report["others_cores"]) if cores < QUIET_CORES]
 
 
 def speed_table(report: dict[str, Any]) -> rich.table.Table:
-    """A line for each network and one for the ratio, over the quiet rounds if there are any."""
+    """Makes a line for each network and one for the ratio, over quiet rounds if there are any."""
     rounds, quiet = list(range(len(report["others_cores"]))), quiet_rounds(report)
     title = f"images a second, in {len(quiet)} quiet rounds of {len(rounds)}"
     caption = None

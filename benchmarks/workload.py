@@ -13,13 +13,13 @@ STEPS_PER_EPOCH = 100  # of an imagined data set; only the progress of the run c
 
 
 def middle_of_stage_2(recipe: Recipe) -> StepValues:
-    """Learning rate, temperature and drop rates there."""
+    """Returns learning rate, temperature and drop rates there."""
     step = round(0.75 * total_steps(recipe, STEPS_PER_EPOCH))
     return step_values(recipe, step, STEPS_PER_EPOCH)
 
 
 def synthetic_batches(config: DRNetConfig, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Images, float32 [batch, image_size, image_size, 3] in 0..255, and labels, int32 [batch].
+    """Makes images, float32 [batch, image_size, image_size, 3], and labels, int32 [batch].
 
     Noise: speed does not depend on what the images show.
     """

@@ -48,7 +48,7 @@ MOST_THREADS = 4
 
 @dataclasses.dataclass(frozen=True)
 class QuantizedResult:
-    """One .tflite file at one threshold, compared with the float32 one.
+    """Holds how one .tflite file compares with the float32 one, at one threshold.
 
     Args:
         quantization: "float32", or one of those of export/quantize/__main__.py.

@@ -53,7 +53,7 @@ _COUNTED = "counted"
 
 @dataclasses.dataclass(frozen=True)
 class InstructionCount:
-    """What an image takes at one threshold; means over the images.
+    """Holds what an image takes at one threshold; means over the images.
 
     Args:
         threshold: T.
@@ -77,7 +77,7 @@ class InstructionCount:
 
 @dataclasses.dataclass(frozen=True)
 class InstructionReport:
-    """The counts of an export.
+    """Holds the counts of an export.
 
     Args:
         dense_instructions: of an image in a graph that runs all branches.
@@ -93,7 +93,7 @@ class InstructionReport:
 
     @property
     def kernels(self) -> str:
-        """Which kernels were counted, in words."""
+        """Tells which kernels were counted, in words."""
         shown = ", ".join(self.instruction_sets) or "unknown"
         hidden = ", ".join(self.hidden_instruction_sets)
         return f"kernels for {shown}" + (f"; valgrind hides {hidden}" if hidden else "")

@@ -27,7 +27,7 @@ ROUTED, DENSE = "routed", "dense"
 
 @dataclasses.dataclass(frozen=True)
 class Footprint:
-    """What loading a .tflite file and classifying images takes; medians over processes.
+    """Holds what loading a .tflite file and classifying takes; medians over processes.
 
     Args:
         graph: "routed", or "dense" for the graph that runs all units.

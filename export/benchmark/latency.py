@@ -22,7 +22,7 @@ from export.tflite.timing import Block, take_turns
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkResult:
-    """Latencies at one threshold; milliseconds per image.
+    """Holds latencies at one threshold; milliseconds per image.
 
     Args:
         threshold: T; None for a model without routing.
@@ -112,7 +112,7 @@ def benchmark(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Timing:
-    """What is timed at one threshold.
+    """Holds what is timed at one threshold.
 
     Args:
         routed: the exported model on all images.

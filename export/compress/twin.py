@@ -75,7 +75,7 @@ class _Builder:
         network.map(self._note_name)
 
         class Depthwise(tf_keras.layers.DepthwiseConv2D):
-            """The same with gradients that are fast on a CPU."""
+            """Convolves the same with gradients that are fast on a CPU."""
 
             def call(self, x):
                 return depthwise_conv(x, self.depthwise_kernel, self.strides[0])

@@ -38,7 +38,7 @@ _AGAIN = "export the model again, with python -m export.convert"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Export:
-    """An export whose files were checked; `open` makes it.
+    """Gives access to an export whose files were checked; `open` makes it.
 
     Args:
         folder: that it is in.

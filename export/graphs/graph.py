@@ -21,7 +21,7 @@ OUTPUTS = ("logits", "probabilities", "selected", "flops")
 
 
 class RoutedGraph(Protocol):
-    """The inference of one trained model, its weights folded, as numpy arrays."""
+    """Describes the inference of one trained model, with folded weights as numpy arrays."""
 
     @property
     def config(self) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Rounding:
-    """How a graph imitates a convolution in int8, see export/quantize/rounding.py.
+    """Says how a graph imitates a convolution in int8, see export/quantize/rounding.py.
 
     Args:
         input, output: the smallest and the largest value that its input and its output are rounded
@@ -24,7 +24,7 @@ class Rounding:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conv:
-    """A convolution with the normalization that follows it.
+    """Holds a convolution with the normalization that follows it.
 
     Args:
         kernel: [height, width, inputs, outputs].
@@ -38,7 +38,7 @@ class Conv:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Depthwise:
-    """A depthwise convolution without bias, kernel [height, width, channels, 1]."""
+    """Holds a depthwise convolution without bias, kernel [height, width, channels, 1]."""
 
     kernel: np.ndarray
     rounding: Rounding = Rounding()
@@ -46,7 +46,7 @@ class Depthwise:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dense:
-    """A dense layer: kernel [inputs, outputs], bias [outputs]."""
+    """Holds a dense layer: kernel [inputs, outputs], bias [outputs]."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -59,7 +59,7 @@ Change = Callable[[str, Any], Any]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DepthwisePointwise:
-    """A depthwise convolution and the pointwise one behind it."""
+    """Holds a depthwise convolution and the pointwise one behind it."""
 
     depthwise: Depthwise
     pointwise: Conv

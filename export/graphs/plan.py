@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """How a graph runs its units.
+    """Says how a graph runs its units.
 
     Args:
         gated: bool [*units], those that sit in an IF of their own and are skipped where the image

@@ -15,7 +15,7 @@ from export.graphs.plan import Plan
 
 
 class WholeModel:
-    """A `RoutedGraph` of a model that runs everything for every image.
+    """Makes a `RoutedGraph` of a model that runs everything for every image.
 
     The converters fold normalization into convolutions themselves, once its variables are
     constants.

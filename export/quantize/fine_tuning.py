@@ -41,7 +41,7 @@ _SMALLEST = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class FineTuning:
-    """How to fine-tune.
+    """Says how to fine-tune.
 
     Args:
         steps: of one batch each.
@@ -111,7 +111,7 @@ def fine_tune(
 
 
 class Pupil:
-    """A graph whose weights are variables and which rounds as its int8 file does.
+    """Makes the weights of a graph variables, and rounds as its int8 file does.
 
     Args:
         graph, model, ranges: as in `fine_tune`.

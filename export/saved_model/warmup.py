@@ -73,7 +73,7 @@ def _fill(tensor, dtype: tf.DType, shape: Sequence[int], grey: bytes) -> None:
 
 
 def _messages() -> descriptor_pool.DescriptorPool:
-    """The messages under names of ours; what is written does not hold their names.
+    """Declares the messages under names of ours; what is written does not hold their names.
 
     A pool of our own, since the process may have loaded those of TF Serving. A map, as
     PredictRequest has it, is written as repeated pairs.
@@ -108,6 +108,6 @@ def _messages() -> descriptor_pool.DescriptorPool:
 
 
 def _with_dependencies(file: descriptor.FileDescriptor) -> list[descriptor.FileDescriptor]:
-    """A file of messages behind those that it depends on."""
+    """Lists a file of messages behind those that it depends on."""
     found = {f.name: f for needed in file.dependencies for f in _with_dependencies(needed)}
     return [*found.values(), file]

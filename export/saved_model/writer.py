@@ -21,7 +21,7 @@ from export.tflite.runner import SIGNATURE
 
 @dataclasses.dataclass(frozen=True)
 class Serving:
-    """What a server needs beside the graph.
+    """Holds what a server needs beside the graph.
 
     Args:
         class_names: one for each class, in order.

@@ -18,7 +18,7 @@ _BMP_HEADER = b"BM"
 
 
 class UnreadableImage(Exception):
-    """A file that is no image, or a damaged one. The message is one line."""
+    """Says that a file is no image, or a damaged one. The message is one line."""
 
 
 def list_images(folder: pathlib.Path | str) -> list[str]:

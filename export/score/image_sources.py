@@ -19,7 +19,7 @@ from export.score.parts import Column
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image to classify.
+    """Holds one image to classify.
 
     Args:
         name: its path or index.
@@ -34,7 +34,7 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Images in a fixed order.
+    """Gives images in a fixed order.
 
     Args:
         column: of the table, with what names an image.

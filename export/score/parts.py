@@ -30,7 +30,7 @@ _JOB_FILE = "job.json"
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of the table.
+    """Describes a column of the table.
 
     Args:
         name: its heading.
@@ -43,7 +43,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreParts:
-    """The parts of one output file.
+    """Keeps the parts of one output file.
 
     Args:
         output: the file, ending in .csv or .parquet.

@@ -29,7 +29,7 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class ScoreResult:
-    """What was written.
+    """Holds what was written.
 
     Args:
         output: the table.

@@ -19,7 +19,7 @@ LEAST_BYTES = 256 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class StressResult:
-    """What one file did.
+    """Holds what one file did.
 
     Args:
         file: its quantization, or "static".

@@ -38,7 +38,7 @@ _REPEATED, _WARM_UP = 32, 10
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a model is run on.
+    """Holds what a model is run on.
 
     Args:
         kind: of `KINDS`.
@@ -53,7 +53,7 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What the selection of a model must keep to.
+    """Says what the selection of a model must keep to.
 
     Args:
         everything: the value of the knob at which all units run.
@@ -74,7 +74,7 @@ class Rules:
 
 
 def make_input(seed: int, index: int, shape: tuple[int, ...]) -> Input:
-    """The input with a number: every second one in 0..255, the others in turn beyond or not finite.
+    """Makes the input of a number: every second in 0..255, others in turn beyond or not finite.
 
     Args:
         shape: of the image, [1, image_size, image_size, 3].
@@ -95,7 +95,7 @@ def make_input(seed: int, index: int, shape: tuple[int, ...]) -> Input:
 
 
 def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """An image in 0..255: noise, one value, black with one bright pixel, or black and white."""
+    """Makes an image in 0..255: noise, one value, one bright pixel, or black and white."""
     form = generator.integers(4)
     if form == 0:
         return generator.uniform(0, 255, shape)

@@ -18,7 +18,7 @@ _CONTROL_FLOW = ("IF", "WHILE", "CALL_ONCE")
 
 
 def delegated_nodes(model: bytes) -> list[int | None]:
-    """How many nodes of each subgraph XNNPACK takes over on this machine.
+    """Counts the nodes of each subgraph that XNNPACK takes over on this machine.
 
     None for a subgraph, other than the first, that calls others: it cannot be loaded alone.
     """
@@ -39,7 +39,7 @@ def delegated_nodes(model: bytes) -> list[int | None]:
 
 
 def _alone(parsed, subgraph) -> bytes:
-    """A model of one subgraph, with the buffers that it reads."""
+    """Makes a model of one subgraph, with the buffers that it reads."""
     model = schema.ModelT()
     model.version = parsed.version
     model.operatorCodes = parsed.operatorCodes
@@ -53,7 +53,7 @@ def _alone(parsed, subgraph) -> bytes:
 
 
 def _changed(value, **changes):
-    """A shallow copy of a table with other values in some fields."""
+    """Copies a table, shallowly, with other values in some fields."""
     copy = type(value)()
     copy.__dict__.update(vars(value) | changes)
     return copy

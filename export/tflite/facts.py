@@ -25,7 +25,7 @@ _TYPES = {code: name for name, code in vars(schema.TensorType).items() if not na
 
 @dataclasses.dataclass(frozen=True)
 class TensorFacts:
-    """An input or an output.
+    """Describes an input or an output.
 
     Args:
         name: in its signature; that of the tensor where there is no signature.
@@ -40,7 +40,7 @@ class TensorFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """A way to call the model. The one of a file without signatures has no name.
+    """Describes a way to call the model. That of a file without signatures has no name.
 
     Args:
         inputs, outputs: sorted by name.
@@ -53,7 +53,7 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts:
-    """A .tflite file in numbers.
+    """Describes a .tflite file in numbers.
 
     Args:
         signatures: in the order of the file.
@@ -129,7 +129,7 @@ def _facts(model: bytes) -> ModelFacts:
 
 
 def _weight_bytes(root, subgraphs) -> int:
-    """Bytes of the buffers of tensors, each once; the other buffers are metadata."""
+    """Counts the bytes of the buffers of tensors, each once; other buffers are metadata."""
     numbers = {
         subgraph.Tensors(i).Buffer()
         for subgraph in subgraphs

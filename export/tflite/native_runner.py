@@ -32,7 +32,7 @@ _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 @dataclasses.dataclass(frozen=True)
 class NativeResult:
-    """What the program says of one image.
+    """Holds what the program says of one image.
 
     Args:
         label: index of the most probable class.
@@ -46,7 +46,7 @@ class NativeResult:
 
 
 def library_folder() -> pathlib.Path:
-    """The folder of the package ai_edge_litert.
+    """Finds the folder of the package ai_edge_litert.
 
     Raises:
         UserError: it is not there, or has no library to link with.

@@ -12,7 +12,7 @@ _NAMES = {
 
 
 def count_operators(model: bytes) -> collections.Counter[str]:
-    """How often each operator occurs, over all subgraphs.
+    """Counts how often each operator occurs, over all subgraphs.
 
     Builtin operators have their name in the TFLite schema, such as "IF" or "CONV_2D"; others are
     "custom:" and their own.
@@ -35,5 +35,5 @@ def count_operators(model: bytes) -> collections.Counter[str]:
 
 
 def not_builtin(counts: collections.Counter[str]) -> list[str]:
-    """Names of the operators that a plain LiteRT runtime does not have."""
+    """Names the operators that a plain LiteRT runtime does not have."""
     return sorted(name for name in counts if name.startswith("custom:"))

@@ -10,7 +10,7 @@ from drnet_tf.errors import UserError
 
 
 def run_program(command: Sequence[str]) -> str:
-    """What a program writes to standard output.
+    """Returns what a program writes to standard output.
 
     Raises:
         UserError: it is not there, or fails; the message holds the error that it wrote.

@@ -20,7 +20,7 @@ SIGNATURE = "serving_default"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a model says of one image, or with a leading axis of several.
+    """Holds what a model says of one image, or with a leading axis of several.
 
     Args:
         logits, probabilities: float32 [classes].

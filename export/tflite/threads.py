@@ -24,7 +24,7 @@ WAITING = 8
 
 
 def worker_count(workers: int) -> int:
-    """How many threads to use; 0 asks for one on each core that this process may use.
+    """Counts the threads to use; 0 asks for one on each core that this process may use.
 
     Raises:
         UserError: the number is negative.

@@ -24,7 +24,7 @@ LEAST_ROUNDS = 3
 
 
 class TimedGraph:
-    """A .tflite with its inputs set, and the times that it took.
+    """Times a .tflite whose inputs are set.
 
     Args:
         content: of the file.
@@ -61,7 +61,7 @@ class TimedGraph:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """Some dozens of invocations of one graph at one threshold, and the times of each image.
+    """Times some dozens of invocations of one graph at one threshold, image by image.
 
     Args:
         runner: the graph.
@@ -98,7 +98,7 @@ class Block:
 
 
 class Timed(Protocol):
-    """What takes turns."""
+    """Describes what takes turns."""
 
     def run(self) -> None:
         """Does and times some dozens of invocations."""

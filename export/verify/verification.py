@@ -29,7 +29,7 @@ SAVED_MODEL, TFLITE = "SavedModel", ".tflite"
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One exported model against Keras at one threshold.
+    """Holds how one exported model compares with Keras at one threshold.
 
     Args:
         runtime: "SavedModel", ".tflite", or a signature of the SavedModel.
@@ -73,7 +73,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class VerifyReport:
-    """All comparisons of an export with its Keras model."""
+    """Holds all comparisons of an export with its Keras model."""
 
     comparisons: tuple[Comparison, ...]
 
@@ -93,7 +93,7 @@ class VerifyReport:
 
     @property
     def summary(self) -> list[str]:
-        """The report in plain lines."""
+        """Returns the report in plain lines."""
         if not self.ok:
             return self.differences
         first = self.comparisons[0]

@@ -23,7 +23,7 @@ _MASKED = -3e4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DRNetGraph(Network):
-    """A network as a `RoutedGraph`; its units are cells, connections and branches."""
+    """Makes a network a `RoutedGraph`; its units are cells, connections and branches."""
 
     routed = True
     unit_names = ("cell", "connection", "branch")

@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Router:
-    """A RouterNet: its blocks, and the dense layer to connections x branches weights."""
+    """Holds a RouterNet: its blocks, and the dense layer to connections x branches weights."""
 
     blocks: tuple[DepthwisePointwise, ...]
     dense: Dense
@@ -36,7 +36,7 @@ class Router:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:
-    """One cell.
+    """Holds one cell.
 
     Args:
         geometry: its shapes.
@@ -74,7 +74,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
-    """All that inference needs of a model.
+    """Holds all that inference needs of a model.
 
     Args:
         config: its architecture.

@@ -19,7 +19,7 @@ from export.graphs.plan import DENSE, Plan
 
 
 class Nodes:
-    """The nodes of one cell.
+    """Computes the nodes of one cell.
 
     Args:
         network: the weights.
