@@ -37,8 +37,9 @@ help:
 run: .base
 	@$(PY) -m export.quickstart $(ARGS)
 
+# Two processes, each with files of its own, whose fixtures are made once; ARGS="-n 0" for one process.
 test: .dev
-	@$(PY) -m pytest tests -rs -m 'not slow' $(ARGS)
+	@$(PY) -m pytest tests -rs -m 'not slow' -n 2 --dist loadfile $(ARGS)
 
 test-slow: .dev
 	@$(PY) -m pytest tests -rs -m slow $(ARGS)

@@ -32,6 +32,7 @@ def make_step(settings: dict[str, Any]) -> tuple[Callable, Callable]:
 
     from benchmarks.workload import middle_of_stage_2, synthetic_batches
     from drnet_tf.models import build_model
+    from drnet_tf.models.drnet.objective import make_objective
     from drnet_tf.models.drnet.recipe import Recipe
     from drnet_tf.models.objective import Resource
     from drnet_tf.training.on_tensorflow.step import TrainingStep
@@ -42,7 +43,8 @@ def make_step(settings: dict[str, Any]) -> tuple[Callable, Callable]:
     model = build_model(settings["model"], seed=0)
     recipe = Recipe(batch_size=settings["batch_size"])
     feed: Any = SyntheticFeed()
-    step = TrainingStep(model, recipe, Resource.from_cost("flops", model.cost), feed)
+    objective = make_objective(recipe, Resource.from_cost("flops", model.cost))
+    step = TrainingStep(model, recipe, objective, feed)
     values = middle_of_stage_2(recipe)
     batches = synthetic_batches(model.config, recipe.batch_size)
     endless = itertools.cycle(batches)

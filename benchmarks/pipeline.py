@@ -29,7 +29,6 @@ from drnet_tf.data.damage import guarded
 from drnet_tf.data.pipeline import training_batches
 from drnet_tf.data.reading import examples, fits_in_memory, records
 from drnet_tf.errors import UserError
-from drnet_tf.models import model_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.training.feeds import DeviceFeed
 
@@ -189,21 +188,16 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    for name in ("model", "dataset"):
-        if not values[name].value:
-            raise UserError(f"--{name} is needed; a --flagfile from configs/ sets the rest")
-    if values.dataset.endswith(evaluation_images.NPZ):
+    run = training_flags.read_run()
+    if run.dataset.endswith(evaluation_images.NPZ):
         raise UserError("an .npz file needs no pipeline; give the name of a data set")
-    try:
-        config = model_config(values.model)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    image_size = values.image_size or config.image_size
-    augmentation = training_flags.read_flags(Augmentation, fill=config.mean)
+    image_size, augmentation = run.config.image_size, run.augmentation
+    batch_size, seed = run.recipe.batch_size, run.settings.seed
     dataset = open_dataset(
-        values.dataset, values.data_dir, train_on_validation=values.train_on_validation
+        run.dataset,
+        run.settings.data_dir,
+        train_on_validation=run.settings.train_on_validation,
     )
-    batch_size, seed = values.batch_size, values.seed
     stages = tfdata_stages(dataset, image_size, batch_size, augmentation, seed)
     if fits_in_memory(dataset, "train", image_size):
         with ProgressBar(f"reading {dataset.name}") as bar:

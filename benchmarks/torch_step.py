@@ -9,13 +9,13 @@ from torch import Tensor
 from benchmarks.torch_drnet import TorchDRNet
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.models.objective import Resource
-from drnet_tf.models.schedules import Hyperparameters
+from drnet_tf.models.schedules import StepValues
 
 
 def objective(
     outputs: tuple[Tensor, Tensor, Tensor],
     labels: Tensor,
-    branch_resource: Tensor,
+    unit_resource: Tensor,
     fixed_resource: float,
     resource_weight: float,
     recipe: Recipe,
@@ -25,13 +25,13 @@ def objective(
     Args:
         outputs: of a `TorchDRNet`.
         labels: int64 [batch].
-        branch_resource, fixed_resource: what E[R] counts; see `Resource`.
+        unit_resource, fixed_resource: what E[R] counts; see `Resource`.
         resource_weight: lambda.
         recipe: for the constants.
     """
     logits, auxiliary_logits, recalibrated = outputs
     correct = (logits.argmax(-1) == labels).float()
-    expected = (recalibrated * branch_resource).sum((1, 2, 3)) + fixed_resource
+    expected = (recalibrated * unit_resource).sum((1, 2, 3)) + fixed_resource
     smoothing = recipe.label_smoothing
     return (
         F.cross_entropy(logits, labels, label_smoothing=smoothing)
@@ -54,7 +54,7 @@ class TorchStep:
         # The stubs of PyTorch lack this overload of a module's `to`.
         self.model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.recipe = recipe
-        self.branch_resource = torch.tensor(resource.branches, dtype=torch.float32)
+        self.unit_resource = torch.tensor(resource.units, dtype=torch.float32)
         self.fixed_resource = float(resource.fixed)
         self.optimizer = torch.optim.SGD(
             model.parameters(),
@@ -65,17 +65,20 @@ class TorchStep:
             fused=True,
         )
 
-    def __call__(self, images: Tensor, labels: Tensor, values: Hyperparameters) -> Tensor:
+    def __call__(self, images: Tensor, labels: Tensor, values: StepValues) -> Tensor:
         """Does a step on float32 [batch, 3, height, width] in 0..255; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = values.learning_rate
-        outputs = self.model(images, values.temperature, values.drop_connection, values.drop_branch)
+        scalars = values.scalars
+        outputs = self.model(
+            images, scalars["temperature"], scalars["drop_connection"], scalars["drop_branch"]
+        )
         loss = objective(
             outputs,
             labels,
-            self.branch_resource,
+            self.unit_resource,
             self.fixed_resource,
-            values.resource_weight,
+            scalars["resource_weight"],
             self.recipe,
         )
         self.optimizer.zero_grad(set_to_none=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.recipe import Recipe, hyperparameters, total_steps
-from drnet_tf.models.schedules import Hyperparameters
+from drnet_tf.models.drnet.recipe import Recipe, step_values
+from drnet_tf.models.schedules import StepValues, total_steps
 
 BATCHES = 4  # different ones, in turn
 STEPS_PER_EPOCH = 100  # of an imagined data set; only the progress of the run counts
 
 
-def middle_of_stage_2(recipe: Recipe) -> Hyperparameters:
+def middle_of_stage_2(recipe: Recipe) -> StepValues:
     """Learning rate, temperature and drop rates there."""
     step = round(0.75 * total_steps(recipe, STEPS_PER_EPOCH))
-    return hyperparameters(recipe, step, STEPS_PER_EPOCH)
+    return step_values(recipe, step, STEPS_PER_EPOCH)
 
 
 def synthetic_batches(config: DRNetConfig, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -22,13 +22,13 @@ import numpy as np
 import rich.console
 import rich.table
 from absl import flags
-from drnet_tf.models.latencies import LatencyTable
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.models.drnet.architecture import DRNetConfig
+from drnet_tf.models.latencies import LatencyTable
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
@@ -117,8 +117,8 @@ def latency_lines(table: LatencyTable) -> rich.table.Table:
         shown.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
     latencies: dict[Geometry, float] = {}
     rows = geometries(table.config)
-    for cell, connection, branch in np.ndindex(*table.units.shape):
-        latency = float(table.units[cell, connection, branch])
+    for cell, connection, branch in np.ndindex(*table.branches.shape):
+        latency = float(table.branches[cell, connection, branch])
         latencies[rows[cell][connection][branch]] = latency
     for geometry, latency in latencies.items():
         shown.add_row(*(str(value) for value in geometry), f"{latency:.1f}")

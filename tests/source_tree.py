@@ -41,7 +41,7 @@ def imported_modules(path: pathlib.Path) -> frozenset[str]:
 
 
 def _imports(path: pathlib.Path) -> Iterator[str]:
-    for node in ast.walk(parse(path)):
+    for node in _walk_what_runs(parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -58,6 +58,17 @@ def _imports(path: pathlib.Path) -> Iterator[str]:
             and isinstance(node.args[0], ast.Constant)
         ):
             yield str(node.args[0].value)
+
+
+def _walk_what_runs(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those below `if TYPE_CHECKING:`, whose imports no process does."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
 
 
 def module_file(dotted_name: str) -> pathlib.Path | None:

@@ -35,7 +35,8 @@ REQUIRED_WITHOUT_AN_IMPORT = {
 # Packages of this file are no deps: few need them, and the lock file is without them.
 OPTIONAL_REQUIREMENTS = "requirements-benchmarks.txt"
 # Tools that are run, not imported.
-DEVELOPMENT_TOOLS = {"mypy", "ruff", "tensorboard"}
+DEVELOPMENT_TOOLS = {"mypy", "pytest-xdist", "ruff", "tensorboard"}
+
 PYTHON_RULES = ("py_binary", "py_library", "py_test")
 
 

@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 from drnet_tf import training_flags
 from drnet_tf.data import Augmentation
 from drnet_tf.models import list_models
-from drnet_tf.models.drnet.recipe import hyperparameters
+from drnet_tf.models.drnet.recipe import step_values
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 STEPS = 390  # an epoch of 50,000 images in batches of 128
@@ -44,11 +44,21 @@ def test_cifar_recipe_is_the_papers(name):
     assert recipe.epochs == 1200
     assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, False)
     assert (recipe.weight_decay, recipe.auxiliary_weight) == (3e-4, 0.4)
-    first, second, last = (hyperparameters(recipe, e * STEPS, STEPS) for e in (0, 600, 1199))
-    assert (first.learning_rate, first.temperature, first.resource_weight) == (0.025, 3, 0)
-    assert (second.learning_rate, second.temperature, second.resource_weight) == (0.005, 1, 0.1)
-    assert (last.learning_rate, last.temperature) == pytest.approx((0.0, 0.5), abs=1e-3)
-    assert (last.drop_connection, last.drop_branch) == pytest.approx((0.1, 0.7), abs=1e-3)
+    first, second, last = (step_values(recipe, e * STEPS, STEPS) for e in (0, 600, 1199))
+    assert (
+        first.learning_rate,
+        first.scalars["temperature"],
+        first.scalars["resource_weight"],
+    ) == (0.025, 3, 0)
+    assert (
+        second.learning_rate,
+        second.scalars["temperature"],
+        second.scalars["resource_weight"],
+    ) == (0.005, 1, 0.1)
+    assert (last.learning_rate, last.scalars["temperature"]) == pytest.approx((0.0, 0.5), abs=1e-3)
+    assert (last.scalars["drop_connection"], last.scalars["drop_branch"]) == pytest.approx(
+        (0.1, 0.7), abs=1e-3
+    )
     assert augmentation.autoaugment == "cifar10"
     assert (augmentation.cutout, augmentation.crop_padding, augmentation.flip) == (16, 4, True)
 
@@ -59,24 +69,26 @@ def test_fast_recipe_has_its_schedules_at_any_length():
     assert (recipe.stage1_epochs, recipe.stage2_epochs) == pytest.approx((24, 6))
     assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, True)
     assert (recipe.label_smoothing, recipe.weight_average) == (0.1, 0.02)
-    assert recipe.recalibrate_threshold == 0.8
+    assert recipe.norm_moments_threshold == 0.8
     for epochs in (30, 200):
         run = recipe.of_epochs(epochs)
         first, warm, half, second, end = (
-            hyperparameters(run, round(share * epochs * STEPS), STEPS)
+            step_values(run, round(share * epochs * STEPS), STEPS)
             for share in (0, 0.08, 0.44, 0.8, 1)
         )
         # Up over a tenth of the stage and down to nothing: half of the peak half-way down.
         rates = [v.learning_rate for v in (first, warm, half, end)]
         assert rates == pytest.approx([0, 0.1, 0.05, 0], abs=1e-3)
         assert [v.stage for v in (first, warm, half, second, end)] == [1, 1, 1, 2, 2]
-        assert hyperparameters(run, round(0.82 * epochs * STEPS), STEPS).learning_rate == (
+        assert step_values(run, round(0.82 * epochs * STEPS), STEPS).learning_rate == (
             pytest.approx(0.02, rel=0.01)
         )
-        assert (half.temperature, second.temperature) == (3, 1)
-        assert end.temperature == pytest.approx(0.5)
-        assert (half.resource_weight, second.resource_weight) == (0, 0.1)
-        assert (end.drop_connection, end.drop_branch) == pytest.approx((0, 0.1))
+        assert (half.scalars["temperature"], second.scalars["temperature"]) == (3, 1)
+        assert end.scalars["temperature"] == pytest.approx(0.5)
+        assert (half.scalars["resource_weight"], second.scalars["resource_weight"]) == (0, 0.1)
+        assert (end.scalars["drop_connection"], end.scalars["drop_branch"]) == pytest.approx(
+            (0, 0.1)
+        )
     assert augmentation.autoaugment is None
     assert (augmentation.cutout, augmentation.crop_padding, augmentation.flip) == (0, 4, True)
 
@@ -90,9 +102,13 @@ def test_flags_of_their_own_win_over_the_recipe_and_epochs_scale_what_they_say()
         flags.FLAGS(["train", "--stage1_epochs=3", "--stage2_epochs=1", "--epochs=30"])
         recipe = training_flags.read_recipe()
     assert (recipe.stage1_epochs, recipe.stage2_epochs) == (22.5, 7.5)
-    with flagsaver.flagsaver():
-        flags.FLAGS(["train", "--recipe=fast", "--recalibrate_threshold=none"])
-        assert training_flags.read_recipe().recalibrate_threshold is None
+    for name in ("norm_moments_threshold", "recalibrate_threshold"):  # now, and in earlier versions
+        with flagsaver.flagsaver():
+            flags.FLAGS(["train", "--recipe=fast", f"--{name}=none"])
+            assert training_flags.read_recipe().norm_moments_threshold is None
+        with flagsaver.flagsaver():
+            flags.FLAGS(["train", "--recipe=fast", f"--{name}=0.3"])
+            assert training_flags.read_recipe().norm_moments_threshold == 0.3
 
 
 def test_imagenet_recipe_is_the_papers():
@@ -101,10 +117,10 @@ def test_imagenet_recipe_is_the_papers():
     assert recipe.epochs == 250
     assert (recipe.momentum, recipe.nesterov, recipe.weight_decay) == (0.9, True, 3e-5)
     assert recipe.label_smoothing == 0.1
-    rates = [hyperparameters(recipe, e * STEPS, STEPS).learning_rate for e in (0, 1, 100, 125, 249)]
+    rates = [step_values(recipe, e * STEPS, STEPS).learning_rate for e in (0, 1, 100, 125, 249)]
     for rate, epoch in zip(rates, (0, 1, 100, 125, 249), strict=True):
         assert rate == pytest.approx(rates[0] * 0.97**epoch, rel=0.02)
-    begin, end = (hyperparameters(recipe, e * STEPS, STEPS) for e in (125, 250))
-    assert (begin.temperature, end.temperature) == pytest.approx((5, 0.8))
-    assert begin.resource_weight == 0.01
+    begin, end = (step_values(recipe, e * STEPS, STEPS) for e in (125, 250))
+    assert (begin.scalars["temperature"], end.scalars["temperature"]) == pytest.approx((5, 0.8))
+    assert begin.scalars["resource_weight"] == 0.01
     assert augmentation.autoaugment == "imagenet" and augmentation.random_resized_crop

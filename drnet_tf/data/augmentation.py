@@ -19,8 +19,7 @@ class Augmentation:
 
     Args:
       random_resized_crop: whether to cut out 8% to 100% of the area at an aspect ratio of 3/4 to
-      4/3 and
-        resize it to the image size (ImageNet); otherwise images are resized whole, or centre
+        4/3 and resize it to the image size (ImageNet); otherwise images are resized whole, or centre
         cropped if they are not square.
       autoaugment: the published AutoAugment policy, "cifar10" or "imagenet", or none.
       flip: whether to mirror left to right with probability one half.

@@ -152,19 +152,27 @@ class Family(Protocol):
         name: in run.json and model.json.
         config: a frozen dataclass, the architecture. Its fields are flags, its docstring explains
             them; it has `image_size`, `classes`, `mean`, `deviation`, `to_dict` and `from_dict`.
-        recipe: a frozen dataclass, how a model is trained: an `Optimization` with fields of its
-        own. recipes: recipes by name; "paper" is the default. knob: what trades accuracy for cost,
-        None where nothing routes. variants: architectures by name. resources: what E[R] can count;
-        () where the objective has no such term.
+        recipe: a frozen dataclass, how a model is trained: an `Optimization` with more fields.
+        recipes: recipes by name; "paper" is the default.
+        knob: what trades accuracy for cost, None where nothing routes.
+        variants: architectures by name.
+        resources: what E[R] can count; () where the objective has no such term.
     """
 
-    name: str
-    config: type[Any]
-    recipe: type[Any]
-    recipes: Mapping[str, Any]
-    knob: Knob | None
-    variants: Mapping[str, Variant]
-    resources: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> type[Any]: ...
+    @property
+    def recipe(self) -> type[Any]: ...
+    @property
+    def recipes(self) -> Mapping[str, Any]: ...
+    @property
+    def knob(self) -> Knob | None: ...
+    @property
+    def variants(self) -> Mapping[str, Variant]: ...
+    @property
+    def resources(self) -> tuple[str, ...]: ...
 
     def build(self, config: Any, seed: int | None = None, dtype: Any = None) -> Any:
         """Builds a model with all its variables created; `seed` is of noise and drops."""

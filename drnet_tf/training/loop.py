@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from drnet_tf.errors import Stopped, UserError
 from drnet_tf.models.family import Optimization, StepValues
@@ -100,7 +100,7 @@ class _Loop:
         validation: the latest accuracy on validation images.
     """
 
-    step_function: Callable
+    step_function: Any
     schedule: Schedule
     recipe: Optimization
     feed: Feed

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from drnet_tf.data.evaluation_images import EvaluationImages, first_images
-from drnet_tf.models.drnet.network import DRNet
+from drnet_tf.models.family import RoutedModel
 
 BATCH = 32
 
@@ -20,7 +20,9 @@ def counting_images(dataset: EvaluationImages, count: int) -> tuple[np.ndarray, 
     return first_images(dataset, split, count), split
 
 
-def select_all(model: DRNet, images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def select_all(
+    model: RoutedModel, images: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the selected branches, bool, and the recalibrated weights of images.
 
     Returns:

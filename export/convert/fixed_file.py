@@ -16,7 +16,7 @@ import numpy as np
 
 from drnet_tf.data.evaluation_images import EvaluationImages
 from drnet_tf.errors import UserError
-from drnet_tf.models.drnet.network import DRNet
+from drnet_tf.models.family import RoutedModel
 from drnet_tf.progress import Progress
 from export.convert.branch_use import BATCH, counting_images, select_all
 from export.graphs.graph import RoutedGraph
@@ -49,7 +49,7 @@ class FixedRequest:
 
 
 def write_fixed_file(
-    model: DRNet,
+    model: RoutedModel,
     graph: RoutedGraph,
     request: FixedRequest,
     path: pathlib.Path,

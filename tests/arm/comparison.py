@@ -10,10 +10,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from drnet_tf.models.cost import CostTable
+from export.graphs.drnet.borderline import MARGIN, borderline
 from export.quantize.quantization import CALIBRATED
 from export.tflite.native_runner import compile_runner, run_native
 from export.tflite.runner import Outputs, TFLiteRunner
-from export.graphs.drnet.borderline import MARGIN, borderline
 from export.verify.verification import TOLERANCE, Comparison, compare
 from tests.arm.arm64_root import Arm64
 

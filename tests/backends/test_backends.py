@@ -73,12 +73,12 @@ def results(tmp_path_factory):
 def _on_tensorflow(model, images, target, auxiliary, threshold):
     logits, routing = model(images, threshold=threshold)
     with tf.GradientTape() as tape:
-        trained, named = model(images, training=True)
+        trained, trained_routing = model(images, training=True)
         loss = tf.reduce_sum(trained * target)
-        loss += tf.reduce_sum(named["auxiliary_logits"] * auxiliary)
-        loss += tf.reduce_mean(named["expected_macs"]) * 1e-4
+        loss += tf.reduce_sum(trained_routing.own["auxiliary_logits"] * auxiliary)
+        loss += tf.reduce_mean(trained_routing.own["expected_macs"]) * 1e-4
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
-    results = {"logits": logits, "selected": routing["selected"], "trained_logits": trained}
+    results = {"logits": logits, "selected": routing.selected, "trained_logits": trained}
     for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
         results["gradient of " + weight.path] = gradient
     for weight in model.non_trainable_variables:

@@ -5,9 +5,10 @@ import pytest
 
 from drnet_tf.models import build_model
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.objective import objective
+from drnet_tf.models.drnet.objective import loss_and_metrics
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.models.objective import Resource
+from drnet_tf.models.schedules import StepValues
 from export.graphs.drnet.folding import read_weights
 from export.graphs.parts import fold
 from tests.export.routed_model import images_of, model_with_varied_routing
@@ -86,17 +87,17 @@ def outputs():
     model = model_with_varied_routing(CONFIG)
     model.temperature.assign(0.7)
     images = images_of(CONFIG, 6)
-    logits, intermediates = model(images)
+    logits, routing = model(images)
     other = torch_drnet.TorchDRNet(CONFIG).eval()
     copy_weights(model, other)
     with torch.no_grad():
         theirs = other(torch.from_numpy(images).permute(0, 3, 1, 2), 0.7)
-    return model, logits, intermediates, theirs
+    return model, logits, routing, theirs
 
 
 def test_logits_are_those_of_the_keras_network(outputs):
-    _, logits, intermediates, theirs = outputs
-    ours = (logits, intermediates["auxiliary_logits"], intermediates["recalibrated"])
+    _, logits, routing, theirs = outputs
+    ours = (logits, routing.own["auxiliary_logits"], routing.own["recalibrated"])
     for mine, other in zip(ours, theirs, strict=True):
         mine = mine.numpy()
         assert mine.std(axis=0).max() > 1e-3 * np.abs(mine).max(), "images must differ"
@@ -104,12 +105,12 @@ def test_logits_are_those_of_the_keras_network(outputs):
 
 
 def test_the_loss_is_that_of_the_keras_objective(outputs):
-    model, logits, intermediates, theirs = outputs
+    model, logits, routing, theirs = outputs
     labels = np.concatenate([logits.numpy().argmax(-1)[:3], [0, 1, 2]]).astype("int32")
     resource = Resource.from_cost("flops", model.cost)
     recipe = Recipe(label_smoothing=0.1, auxiliary_weight=0.3)
-    loss, _ = objective(logits, intermediates, labels, resource, 0.5, 0.3, 0.1)
-    branches = torch.tensor(resource.branches, dtype=torch.float32)
+    loss, _ = loss_and_metrics(logits, routing, labels, resource, 0.5, 0.3, 0.1)
+    branches = torch.tensor(resource.units, dtype=torch.float32)
     other = torch_step.objective(
         theirs, torch.tensor(labels).long(), branches, resource.fixed, 0.5, recipe
     )
@@ -127,11 +128,15 @@ def test_a_step_lowers_the_loss_and_keeps_weights_finite():
     torch.manual_seed(0)
     config = DRNetConfig(image_size=8, classes=3, cells=1, channels=4, nodes=1)
     model = torch_drnet.TorchDRNet(config)
-    from drnet_tf.models.schedules import Hyperparameters
-
     resource = Resource(np.ones((1, 2, 5)), 1.0)
     step = torch_step.TorchStep(model, Recipe(), resource)
-    values = Hyperparameters(2, 0.05, 0.7, 0.1, 0.0, 0.0)
+    scalars = {
+        "temperature": 0.7,
+        "resource_weight": 0.1,
+        "drop_connection": 0.0,
+        "drop_branch": 0.0,
+    }
+    values = StepValues(0.05, scalars, stage=2)
     images = torch.from_numpy(images_of(config, 12)).permute(0, 3, 1, 2)
     losses = [float(step(images, torch.arange(12) % 3, values)) for _ in range(20)]
     assert losses[-1] < losses[0]

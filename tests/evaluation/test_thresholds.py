@@ -34,9 +34,9 @@ def test_agrees_with_each_image_on_its_own(model, images):
     (result,) = evaluate(model, in_batches(images, 3), [0.5])
     macs, correct = [], []
     for pixels, label in zip(*images, strict=True):
-        logits, intermediates = model(pixels[None], threshold=0.5)
-        selected = np.asarray(intermediates["selected"])[0]
-        macs.append((selected * model.cost.branch_macs).sum() + model.cost.fixed.macs)
+        logits, routing = model(pixels[None], threshold=0.5)
+        selected = np.asarray(routing.selected)[0]
+        macs.append((selected * model.cost.unit_macs).sum() + model.cost.fixed.macs)
         correct.append(np.asarray(logits)[0].argmax() == label)
     assert len(set(macs)) > 1, "the example must route its images differently"
     assert result.images == 7

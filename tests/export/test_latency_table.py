@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
-from drnet_tf.models.latencies import LatencyTable
 
+from drnet_tf.models.latencies import LatencyTable
 from export.graphs.drnet.single_branch import geometries
 from export.latency_table import latency_lines, measure
 from tests.export.routed_model import CONFIG
@@ -14,18 +14,18 @@ def test_every_branch_has_the_latency_of_its_geometry(tmp_path):
     steps = []
     table = measure(CONFIG, seconds=0.0, progress=lambda *step: steps.append(step))
     assert steps[-1][0] == steps[-1][1]
-    assert table.units.shape == (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
+    assert table.branches.shape == (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
     latencies = {}
     for cell, connections in enumerate(geometries(CONFIG)):
         for connection, row in enumerate(connections):
             for branch, geometry in enumerate(row):
-                latency = table.units[cell, connection, branch]
+                latency = table.branches[cell, connection, branch]
                 assert latencies.setdefault(geometry, latency) == latency
     assert latency_lines(table).row_count == len(latencies)
     path = tmp_path / "latency.json"
     path.write_text(json.dumps(table.to_dict()))
     again = LatencyTable.read(path, CONFIG)
-    np.testing.assert_array_equal(again.units, table.units)
+    np.testing.assert_array_equal(again.branches, table.branches)
     assert again.facts == table.facts
     assert {"date", "machine", "versions", "runtime"} <= table.facts.keys()
 

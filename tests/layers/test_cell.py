@@ -6,7 +6,7 @@ import pytest
 
 from drnet_tf.layers import BRANCHES, Cell, Cost, LayerBranch
 from drnet_tf.layers.geometry import CellGeometry
-from drnet_tf.models.drnet.architecture import BRANCHES as PAPER_BRANCHES
+from drnet_tf.models.drnet.architecture import PAPER_BRANCHES
 from tests.layers import numpy_cell
 from tests.layers.random_weights import randomize
 

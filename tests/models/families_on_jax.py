@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from drnet_tf.backends.jax import compile_forward
 from drnet_tf.training.on_jax.step import TrainingStep
 from tests.models import family_cases
 
@@ -20,11 +21,13 @@ def main(source: str, destination: str) -> None:
         for weight in model.weights:
             weight.assign(weights[f"{family}/{weight.path}"])
         images, _ = family_cases.batch_of(model.config)
+        forward = compile_forward(model)
         for index, value in enumerate(family_cases.knob_values(family)):
-            logits, routing = model(images, threshold=value)
-            results[f"{family}/logits/{index}"] = np.asarray(logits)
-            results[f"{family}/selected/{index}"] = np.asarray(routing.selected)
-        results[f"{family}/losses"] = np.array(family_cases.losses(TrainingStep, family))
+            # As a whole: operation by operation each would be compiled on its own.
+            logits, selected = forward(images, value)
+            results[f"{family}/logits/{index}"] = logits
+            results[f"{family}/selected/{index}"] = selected
+        results[f"{family}/losses"] = np.array(family_cases.losses(TrainingStep, model))
     np.savez(destination, **results)
 
 

@@ -75,9 +75,8 @@ def make_step(training_step, model):
     return training_step(model, recipe, objective, ArrayFeed()), values
 
 
-def losses(training_step, family: str) -> list[float]:
-    """Trains on one batch and returns the loss before each step."""
-    model = build(family)
+def losses(training_step, model) -> list[float]:
+    """Trains a model on one batch and returns the loss before each step."""
     step, values = make_step(training_step, model)
     values = dataclasses.replace(values, learning_rate=LEARNING_RATE)
     batch = batch_of(model.config)

@@ -27,16 +27,16 @@ def main(source, destination):
         return model.stateless_call(trainable, fixed, images, threshold=threshold)[0]
 
     def loss(trainable, fixed):
-        (logits, named), fixed = model.stateless_call(trainable, fixed, images, training=True)
-        total = (logits * target).sum() + (named["auxiliary_logits"] * auxiliary).sum()
-        total += named["expected_macs"].mean() * 1e-4
+        (logits, routing), fixed = model.stateless_call(trainable, fixed, images, training=True)
+        total = (logits * target).sum() + (routing.own["auxiliary_logits"] * auxiliary).sum()
+        total += routing.own["expected_macs"].mean() * 1e-4
         return total, (logits, fixed)
 
     trainable = [weight.value for weight in model.trainable_variables]
     fixed = [weight.value for weight in model.non_trainable_variables]
     evaluated, routing = jax.jit(evaluate)(trainable, fixed)
     gradients, (trained, fixed) = jax.jit(jax.grad(loss, has_aux=True))(trainable, fixed)
-    results = {"logits": evaluated, "selected": routing["selected"], "trained_logits": trained}
+    results = {"logits": evaluated, "selected": routing.selected, "trained_logits": trained}
     results |= {
         "gradient of " + weight.path: value
         for weight, value in zip(model.trainable_variables, gradients, strict=True)

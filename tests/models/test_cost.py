@@ -15,6 +15,7 @@ from drnet_tf.models import build_from_config, list_models, model_config
 from drnet_tf.models.cost import expected_resource
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.drnet.cost import cost_table
+from drnet_tf.models.registry import family_of
 
 TINY = DRNetConfig(image_size=8, classes=3, cells=3, channels=4, nodes=2)
 
@@ -29,13 +30,13 @@ TINY = DRNetConfig(image_size=8, classes=3, cells=3, channels=4, nodes=2)
     ],
 )
 def test_counts_are_those_of_the_papers_tables(name, router, params, macs):
-    counted = count.count(model_config(name, router=router))
+    counted = _counted(model_config(name, router=router))
     assert counted.params / 1e6 == pytest.approx(params, rel=0.01)
     assert counted.macs / 1e6 == pytest.approx(macs, rel=0.025)
 
 
 def test_macs_on_imagenet_are_those_that_the_papers_saving_implies():
-    counted = count.count(model_config("drnet_l.imagenet"))
+    counted = _counted(model_config("drnet_l.imagenet"))
     assert counted.macs / 1e6 == pytest.approx(351 / (1 - 0.2763), rel=0.025)
 
 
@@ -87,10 +88,10 @@ def test_macs_of_a_tiny_network_are_the_sum_by_hand():
     separable = {k: 2 * (k * k * 8 + 8 * 8 + 8) * quarter for k in (3, 5)}
     table = cost_table(config)
     assert table.fixed.macs == stem + preprocess + router + weighting + classifier
-    assert table.branch_macs.shape == (1, 4, 5)
+    assert table.unit_macs.shape == (1, 4, 5)
     for connection in range(4):
         expected = [pool, pool, separable[3], separable[5], 0]
-        assert table.branch_macs[0, connection].tolist() == expected
+        assert table.unit_macs[0, connection].tolist() == expected
     assert table.total.macs == table.fixed.macs + 4 * (2 * pool + separable[3] + separable[5])
 
 
@@ -111,19 +112,19 @@ def test_macs_of_the_imagenet_stem_and_a_factorized_input_are_the_sum_by_hand():
     second = (6 * 24 + 24) * 2**2 + (12 * 24 + 24) * 2**2
     table = cost_table(config)
     assert table.fixed.macs == stem + first + second + 24 * 2
-    assert table.branch_macs[0].tolist() == [[2 * (9 * 12 + 12 * 12 + 12) * 2**2]] * 2
-    assert table.branch_macs[1].tolist() == [[2 * (9 * 24 + 24 * 24 + 24) * 1]] * 2
+    assert table.unit_macs[0].tolist() == [[2 * (9 * 12 + 12 * 12 + 12) * 2**2]] * 2
+    assert table.unit_macs[1].tolist() == [[2 * (9 * 24 + 24 * 24 + 24) * 1]] * 2
 
 
 def test_connections_from_nodes_of_a_reduction_cell_work_at_its_output_size():
     config = dataclasses.replace(TINY, cells=1, node_inputs=((1, 0), (2, 2)))
-    macs = cost_table(config).branch_macs[0, :, 0]
+    macs = cost_table(config).unit_macs[0, :, 0]
     assert macs.tolist() == [9 * 8 * 4**2] * 4
 
 
 def test_all_branches_selected_cost_the_total_and_none_the_fixed_part():
     table = cost_table(TINY)
-    everything = np.ones((2, *table.branch_macs.shape), bool)
+    everything = np.ones((2, *table.unit_macs.shape), bool)
     params, macs = table.of_selection(everything)
     assert params.tolist() == [table.total.params] * 2
     assert macs.tolist() == [table.total.macs] * 2
@@ -134,14 +135,12 @@ def test_all_branches_selected_cost_the_total_and_none_the_fixed_part():
 
 def test_cost_of_a_selection_is_the_fixed_part_and_each_selected_branch():
     table = cost_table(TINY)
-    selected = np.random.default_rng(0).random((5, *table.branch_macs.shape)) < 0.4
+    selected = np.random.default_rng(0).random((5, *table.unit_macs.shape)) < 0.4
     params, macs = table.of_selection(selected)
     for image in range(5):
         chosen = list(zip(*np.nonzero(selected[image]), strict=True))
-        assert macs[image] == table.fixed.macs + sum(int(table.branch_macs[c]) for c in chosen)
-        assert params[image] == table.fixed.params + sum(
-            int(table.branch_params[c]) for c in chosen
-        )
+        assert macs[image] == table.fixed.macs + sum(int(table.unit_macs[c]) for c in chosen)
+        assert params[image] == table.fixed.params + sum(int(table.unit_params[c]) for c in chosen)
 
 
 def test_expected_resource_weighs_each_branch():
@@ -167,6 +166,10 @@ def test_deviation_is_in_percent_of_the_papers_figure():
     assert count.deviation(0.9, 0.6) == "+50.0"
     assert count.deviation(1.0, 4.0) == "-75.0"
     assert count.deviation(1.0, None) == ""
+
+
+def _counted(config):
+    return family_of(config).cost(config).total
 
 
 def _trainable_params(model):

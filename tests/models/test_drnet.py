@@ -50,27 +50,35 @@ def small():
 def test_outputs_are_those_of_plain_numpy(config, threshold, cifar):
     model = cifar if config is CIFAR else randomize(build_from_config(config))
     images = _images(config)
-    logits, intermediates = model(images, threshold=threshold)
+    logits, routing = model(images, threshold=threshold)
     expected, recalibrated, selected, auxiliary = numpy_network.network(
         model, images, 3.0, threshold
     )
-    np.testing.assert_array_equal(intermediates["selected"], selected)
-    np.testing.assert_allclose(intermediates["recalibrated"], recalibrated, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(routing.selected, selected)
+    np.testing.assert_allclose(routing.own["recalibrated"], recalibrated, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=2e-3)
-    np.testing.assert_allclose(intermediates["auxiliary_logits"], auxiliary, rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(routing.own["auxiliary_logits"], auxiliary, rtol=1e-3, atol=2e-3)
 
 
-def test_intermediates_have_the_documented_names_shapes_and_types(cifar):
-    logits, intermediates = cifar(_images(CIFAR), threshold=0.6)
+def _tensors(routing):
+    return {
+        **{name: getattr(routing, name) for name in ("selected", "scores", "macs")},
+        **routing.own,
+    }
+
+
+def test_routing_has_the_documented_names_shapes_and_types(cifar):
+    logits, routing = cifar(_images(CIFAR), threshold=0.6)
     described = {
         name: (tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
-        for name, v in intermediates.items()
+        for name, v in _tensors(routing).items()
     }
-    routing = (4, 3, 4, 5)
+    units = (4, 3, 4, 5)
     assert described == {
-        "weights": (routing, "float32"),
-        "recalibrated": (routing, "float32"),
-        "selected": (routing, "bool"),
+        "scores": (units, "float32"),
+        "router_logits": (units, "float32"),
+        "recalibrated": (units, "float32"),
+        "selected": (units, "bool"),
         "expected_macs": ((4,), "float32"),
         "macs": ((4,), "float32"),
         "auxiliary_logits": ((4, 3), "float32"),
@@ -79,27 +87,42 @@ def test_intermediates_have_the_documented_names_shapes_and_types(cifar):
 
 
 def test_macs_are_those_of_the_selected_branches(cifar):
-    _, intermediates = cifar(_images(CIFAR), threshold=0.5)
+    _, routing = cifar(_images(CIFAR), threshold=0.5)
     table = cost_table(CIFAR)
-    selected = np.asarray(intermediates["selected"])
-    recalibrated = np.asarray(intermediates["recalibrated"], "float64")
+    selected = np.asarray(routing.selected)
+    recalibrated = np.asarray(routing.own["recalibrated"], "float64")
     assert not selected.all()
-    macs = (selected * table.branch_macs).sum(axis=(1, 2, 3)) + table.fixed.macs
-    np.testing.assert_allclose(intermediates["macs"], macs, rtol=1e-6)
-    expected = (recalibrated * table.branch_macs).sum(axis=(1, 2, 3)) + table.fixed.macs
-    np.testing.assert_allclose(intermediates["expected_macs"], expected, rtol=1e-5)
+    macs = (selected * table.unit_macs).sum(axis=(1, 2, 3)) + table.fixed.macs
+    np.testing.assert_allclose(routing.macs, macs, rtol=1e-6)
+    expected = (recalibrated * table.unit_macs).sum(axis=(1, 2, 3)) + table.fixed.macs
+    np.testing.assert_allclose(routing.own["expected_macs"], expected, rtol=1e-5)
+
+
+def test_scores_are_what_the_threshold_is_compared_with(cifar):
+    """A unit is selected where its score, the sum of the weights ranked before, is T at most."""
+    threshold = 0.5
+    _, routing = cifar(_images(CIFAR), threshold=threshold)
+    weights = np.asarray(routing.own["recalibrated"], "float64")
+    order = np.argsort(-weights, axis=-1, kind="stable")
+    ranked = np.take_along_axis(weights, order, axis=-1)
+    before = np.empty_like(weights)
+    np.put_along_axis(before, order, np.cumsum(ranked, axis=-1) - ranked, axis=-1)
+    np.testing.assert_allclose(routing.scores, before, atol=1e-6)
+    np.testing.assert_array_equal(
+        np.asarray(routing.scores) <= threshold, np.asarray(routing.selected)
+    )
 
 
 def test_evaluations_are_equal_to_the_bit(small):
     first, second = (small(_images(SMALL), threshold=0.5) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
-    for name, value in first[1].items():
-        np.testing.assert_array_equal(value, second[1][name])
+    for name, value in _tensors(first[1]).items():
+        np.testing.assert_array_equal(value, _tensors(second[1])[name])
 
 
 def test_threshold_of_one_runs_all_branches_as_none_does(small):
     (every, routing), (plain, _) = (small(_images(SMALL), threshold=t) for t in (1.0, None))
-    assert np.asarray(routing["selected"]).all()
+    assert np.asarray(routing.selected).all()
     np.testing.assert_allclose(every, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -109,9 +132,9 @@ def test_thresholds_of_each_image_are_those_of_separate_calls(small):
     counts = set()
     for image, threshold in enumerate(thresholds):
         alone, own_routing = small(images[image : image + 1], threshold=float(threshold))
-        np.testing.assert_array_equal(routing["selected"][image], own_routing["selected"][0])
+        np.testing.assert_array_equal(routing.selected[image], own_routing.selected[0])
         np.testing.assert_allclose(logits[image], alone[0], rtol=1e-4, atol=1e-5)
-        counts.add(int(np.asarray(own_routing["selected"]).sum()))
+        counts.add(int(np.asarray(own_routing.selected).sum()))
     assert len(counts) == 4
 
 
@@ -142,7 +165,9 @@ def test_saved_model_gives_equal_outputs(form, small, tmp_path):
     assert again.config == SMALL
     actual = again(images, threshold=0.5)
     np.testing.assert_array_equal(actual[0], expected[0])
-    np.testing.assert_array_equal(actual[1]["auxiliary_logits"], expected[1]["auxiliary_logits"])
+    np.testing.assert_array_equal(
+        actual[1].own["auxiliary_logits"], expected[1].own["auxiliary_logits"]
+    )
 
 
 def test_temperature_is_saved_with_the_weights_and_not_trained(small, tmp_path):
@@ -197,8 +222,8 @@ def test_branch_list_of_a_user_is_part_of_the_saved_model(monkeypatch, tmp_path)
     monkeypatch.setitem(BRANCHES, "conv_3x3", own)
     config = dataclasses.replace(SMALL, branches=("conv_3x3", "skip"))
     model, images = randomize(build_from_config(config)), _images(config)
-    logits, intermediates = model(images, threshold=0.3)
-    assert intermediates["selected"].shape == (4, 2, 4, 2)
+    logits, routing = model(images, threshold=0.3)
+    assert routing.selected.shape == (4, 2, 4, 2)
     model.save(tmp_path / "own.keras")
     again = keras.models.load_model(tmp_path / "own.keras")
     assert again.config.branches == ("conv_3x3", "skip")
@@ -209,11 +234,11 @@ def test_mixed_precision_runs_with_router_and_logits_in_float32(small):
     model, images = build_from_config(SMALL, dtype="mixed_bfloat16"), _images(SMALL)
     model.set_weights(small.get_weights())
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
-    logits, intermediates = model(images)
+    logits, routing = model(images)
     assert model.cells[0].compute_dtype == "bfloat16"
     assert logits.dtype == "float32"
-    for name in ("weights", "recalibrated", "auxiliary_logits"):
-        assert intermediates[name].dtype == "float32"
+    for name in ("router_logits", "recalibrated", "auxiliary_logits"):
+        assert routing.own[name].dtype == "float32"
     wide, _ = small(images)
     assert 0 < np.abs(np.asarray(logits) - wide).max() < 0.1 * np.abs(wide).max()
 
@@ -223,15 +248,15 @@ def test_mixed_precision_does_not_round_the_threshold():
     config = dataclasses.replace(CIFAR, cells=1, nodes=1, node_inputs=(), router="none")
     model = build_from_config(config, dtype="mixed_bfloat16")
     for threshold in (0.799, np.float32(0.799), np.full(4, 0.799, "float32")):
-        _, intermediates = model(_images(config), threshold=keras.ops.convert_to_tensor(threshold))
-        assert np.asarray(intermediates["selected"]).sum(axis=-1).tolist() == [[[4, 4]]] * 4
+        _, routing = model(_images(config), threshold=keras.ops.convert_to_tensor(threshold))
+        assert np.asarray(routing.selected).sum(axis=-1).tolist() == [[[4, 4]]] * 4
 
 
 def test_mixed_precision_does_not_round_the_temperature():
     config = dataclasses.replace(SMALL, cells=1, nodes=1, node_inputs=())
     model = randomize(build_from_config(config, dtype="mixed_bfloat16"))
     model.temperature.assign(0.7035)  # 0.703125 is the closest bfloat16 below, 0.70703 above
-    _, intermediates = model(_images(config))
-    weights = np.asarray(intermediates["weights"], "float64")
+    _, routing = model(_images(config))
+    weights = np.asarray(routing.own["router_logits"], "float64")
     expected = numpy_network.reference.softmax(weights / 0.7035)
-    np.testing.assert_allclose(intermediates["recalibrated"], expected, rtol=2e-5, atol=1e-7)
+    np.testing.assert_allclose(routing.own["recalibrated"], expected, rtol=2e-5, atol=1e-7)

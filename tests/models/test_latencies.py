@@ -10,8 +10,8 @@ from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.errors import UserError
 from drnet_tf.models.cost import expected_resource
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.models.drnet.latencies import LatencyTable
 from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.models.latencies import LatencyTable
 from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.telemetry import read_epochs
 from drnet_tf.runs.workdir import Run
@@ -43,18 +43,18 @@ def test_expected_latency_is_the_weighted_sum_of_the_table(tmp_path):
     resource = LatencyTable.read(write(tmp_path), CONFIG).resource
     weights = np.array([[[[0.25, 0.75], [0.5, 0.5]]], [[[1.0, 0.0], [0.0, 1.0]]]], "float32")
     by_hand = [100 + 0.25 * 30 + 0.75 * 2 + 0.5 * 50, 100 + 30]
-    expected = expected_resource(weights, resource.branches, resource.fixed)
+    expected = expected_resource(weights, resource.units, resource.fixed)
     np.testing.assert_allclose(np.asarray(expected), by_hand, rtol=1e-6)
 
 
 def test_the_content_of_a_file_survives_reading_and_writing(tmp_path):
-    assert LatencyTable.read(write(tmp_path), CONFIG).to_dict() == VALUES
+    assert LatencyTable.read(write(tmp_path), CONFIG).to_dict() == VALUES | {"family": "drnet"}
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"branches": BRANCHES[0]}, r"must be \[cells, connections, branches\] = \[1, 2, 2\]"),
+        ({"branches": BRANCHES[0]}, r"must have the shape \[1, 2, 2\], not \[2, 2\]"),
         ({"branches": [[[1.0], [2.0, 3.0]]]}, "no table of latencies"),
         ({"branches": [[[30.0, -2.0], [50.0, 0.0]]]}, "0 or more"),
         ({"branches": [[[30.0, float("nan")], [50.0, 0.0]]]}, "0 or more"),
@@ -99,7 +99,7 @@ def run(workdir, data_dir, table):
     recipe = Recipe(stage1_epochs=0, stage2_epochs=0.3, batch_size=128, resource_weight=1.0)
     settings = Settings(data_dir=data_dir, resource="latency", latency_table=table)
     return train(
-        str(workdir), "drnet_xs.digits", CONFIG, "digits", recipe, Augmentation(), settings
+        str(workdir), Run("drnet_xs.digits", CONFIG, "digits", recipe, Augmentation(), settings)
     )
 
 
@@ -117,7 +117,7 @@ def test_a_run_trains_with_latency_and_keeps_its_table(tmp_path, data_dir):
     # Of E[R] between 100 and 180 microseconds, for the share of images that are right.
     accuracy = float(row["accuracy"])
     assert accuracy * np.log(100) < float(row["resource"]) < accuracy * np.log(180)
-    assert Run.load(str(workdir)).settings["latencies"] == VALUES
+    assert Run.load(str(workdir)).latencies == VALUES | {"family": "drnet"}
     assert run(workdir, data_dir, None) == steps, "the run has its own table"
     with pytest.raises(UserError, match="another table of latencies"):
         run(workdir, data_dir, write(tmp_path, fixed=101.0))

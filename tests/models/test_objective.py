@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from drnet_tf.models.drnet.objective import objective
+from drnet_tf.models.drnet.objective import loss_and_metrics
+from drnet_tf.models.family import Routing
 from drnet_tf.models.objective import Resource, cross_entropy
 
 BATCH, CLASSES = 6, 4
@@ -17,13 +18,14 @@ def example():
     logits = generator.normal(size=(BATCH, CLASSES)).astype("float32")
     labels = np.array([0, 1, 2, 3, 0, 1], "int32")
     logits[:3, labels[:3]] += 5 * np.eye(3, dtype="float32")  # three images are surely right
-    intermediates = {
+    own = {
         "recalibrated": weights,
         "auxiliary_logits": generator.normal(size=(BATCH, CLASSES)).astype("float32"),
         "expected_macs": np.ones(BATCH, "float32"),
     }
+    routing = Routing(selected=None, scores=None, macs=None, own=own)
     resource = Resource(generator.random((2, 3, 5)) * 10, fixed=7.0)
-    return logits, intermediates, labels, resource
+    return logits, routing, labels, resource
 
 
 def numpy_cross_entropy(logits, labels):
@@ -33,14 +35,14 @@ def numpy_cross_entropy(logits, labels):
 
 
 def test_loss_is_cross_entropy_plus_auxiliary_plus_log_resource_of_correct_images(example):
-    logits, intermediates, labels, resource = example
-    loss, parts = objective(logits, intermediates, labels, resource, 0.3, auxiliary_weight=0.4)
+    logits, routing, labels, resource = example
+    loss, parts = loss_and_metrics(logits, routing, labels, resource, 0.3, auxiliary_weight=0.4)
     correct = logits.argmax(-1) == labels
     assert 0 < correct.sum() < BATCH, "the example must have both kinds"
-    expected = np.einsum("blcn,lcn->b", intermediates["recalibrated"], resource.branches) + 7.0
+    expected = np.einsum("blcn,lcn->b", routing.own["recalibrated"], resource.units) + 7.0
     by_hand = (
         numpy_cross_entropy(logits, labels).mean()
-        + 0.4 * numpy_cross_entropy(intermediates["auxiliary_logits"], labels).mean()
+        + 0.4 * numpy_cross_entropy(routing.own["auxiliary_logits"], labels).mean()
         + 0.3 * (correct * np.log(expected)).mean()
     )
     assert float(loss) == pytest.approx(by_hand, rel=1e-5)
@@ -49,7 +51,7 @@ def test_loss_is_cross_entropy_plus_auxiliary_plus_log_resource_of_correct_image
 
 
 def test_resource_weight_zero_leaves_the_resource_out(example):
-    _, parts = objective(*example, 0.0)
+    _, parts = loss_and_metrics(*example, 0.0)
     assert float(parts["resource"]) == 0.0
 
 

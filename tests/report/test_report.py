@@ -1,18 +1,15 @@
 """The report of a run, of files that are written here: nothing is trained."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from drnet_tf.data import Augmentation
 from drnet_tf.evaluation.trained import evaluate_trained
 from drnet_tf.models import build_from_config, model_config
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.report import __main__ as report
 from drnet_tf.runs.checkpoints import Checkpoint
 from drnet_tf.runs.settings import Settings
-from drnet_tf.runs.telemetry import MACS_COLUMN, EpochLog
+from drnet_tf.runs.telemetry import EpochLog, macs_column
 from drnet_tf.runs.workdir import Run, load_trained
 from tests.training.commands import run_command
 
@@ -20,7 +17,7 @@ EPOCHS = (
     {"epoch": 0, "stage": 1, "steps": 7, "accuracy": 0.25, "images_per_second": 40.0},
     {"epoch": 1, "stage": 1, "steps": 3, "accuracy": 0.5, "images_per_second": 20.0},
     {"epoch": 2, "stage": 2, "steps": 7, "accuracy": 0.75, "images_per_second": 40.0}
-    | {MACS_COLUMN: 2.5e6},
+    | {macs_column(0.8): 2.5e6},
 )
 
 
@@ -41,10 +38,10 @@ def workdir(dataset, tmp_path):
     folder = tmp_path / "run"
     changes = {"image_size": 8, "classes": 3, "cells": 1, "channels": 4, "nodes": 1}
     config = model_config("drnet_xs.digits", branches=("max_pool_3x3", "skip"), **changes)
-    parts = (Recipe(batch_size=4, weight_average=0.2), Augmentation(), Settings(seed=5))
-    settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
+    recipe = Recipe(batch_size=4, weight_average=0.2)
     folder.mkdir()
-    Run("drnet_xs.digits", config, str(dataset), settings).save(str(folder))
+    run = Run("drnet_xs.digits", config, str(dataset), recipe, settings=Settings(seed=5))
+    run.save(str(folder))
     Checkpoint.of(21, build_from_config(config)).write(str(folder))
     log = EpochLog(str(folder), 0)
     for epoch in EPOCHS:
@@ -66,10 +63,13 @@ def test_has_the_command_the_epochs_and_the_results_of_the_run(workdir, tmp_path
     thresholds = (0.0, 0.5, 1.0)
     assert write_report(workdir, output, thresholds) is None
     text = output.read_text()
-    assert "    python -m drnet_tf.train --model=drnet_xs.digits --dataset=" in text
+    # The command is longer than a line, as a shell reads it.
+    joined = " ".join(text.replace(" \\\n", " ").split())
+    assert "\n    python -m drnet_tf.train --model=drnet_xs.digits" in text
+    assert "python -m drnet_tf.train --model=drnet_xs.digits --dataset=" in joined
     assert "21 steps of 4 images" in text and "seed 5" in text
     # 28 images at 40 a second, 12 at 20, 28 at 40: 68 in 2 seconds.
-    assert ", 34 a second, " in text
+    assert ", 34 images per second, " in text
     trained = load_trained(str(workdir))
     for result in evaluate_trained(trained, thresholds):
         row = f"| {result.threshold:g} | {100 * result.accuracy:.2f} | "
@@ -92,11 +92,12 @@ def test_rows_of_epochs_tell_how_many_steps_they_are_of(workdir, tmp_path):
     ]
 
 
-def test_recalibration_is_told(workdir, tmp_path):
-    (workdir / "recalibration.json").write_text('{"threshold": 0.8, "images": 99, "step": 21}')
+@pytest.mark.parametrize("name", ["norm_moments.json", "recalibration.json"])  # now, and earlier
+def test_norm_moments_are_told(workdir, tmp_path, name):
+    (workdir / name).write_text('{"threshold": 0.8, "images": 99, "step": 21}')
     assert write_report(workdir, tmp_path / "run.md") is None
     text = (tmp_path / "run.md").read_text()
-    assert "recalibrated on 99 training images at T = 0.8" in text
+    assert "the moments of batch normalization are those of 99 training images at T = 0.8" in text
     assert "averaged with a time constant of 0.2 of the run" in text
 
 
@@ -104,7 +105,7 @@ def test_recalibration_is_told(workdir, tmp_path):
     ("arguments", "problem"),
     [
         (["--workdir={}", "--output=run.txt"], "--output must be a file that ends in .md"),
-        (["--output=run.md"], "--workdir is needed"),
+        (["--output=run.md"], "needed: --workdir, the folder of a training run"),
     ],
 )
 def test_report_that_cannot_be_written_is_refused(workdir, arguments, problem):
@@ -122,8 +123,8 @@ DAMAGED = [
     ("metrics.csv", "epoch,stage,steps,images_per_second\n0,1,nan,40\n", "is damaged"),
     ("metrics.csv", "epoch,stage,steps,images_per_second,accuracy\n0,1,7,40,x\n", "is damaged"),
     ("metrics.csv", "\x00\x01", "has no column 'epoch'|is damaged|no finished epoch"),
-    ("recalibration.json", "{", "recalibration.json is damaged"),
-    ("recalibration.json", "[]", "recalibration.json is damaged"),
+    ("norm_moments.json", "{", "norm_moments.json is damaged"),
+    ("norm_moments.json", "[]", "norm_moments.json is damaged"),
     ("recalibration.json", '{"images": 9}', "recalibration.json is damaged"),
 ]
 

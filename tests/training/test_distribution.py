@@ -1,4 +1,4 @@
-"""Runs over several devices and processes, and runs that go on to another backend."""
+"""Runs over several devices and processes, and runs that another backend uses."""
 
 import importlib.util
 import json
@@ -20,6 +20,8 @@ from drnet_tf.runs.workdir import load_trained
 from export.convert.conversion import convert
 from tests.source_tree import ROOT
 from tests.training.on_jax.jax_devices import evaluation
+
+pytestmark = pytest.mark.slow
 
 TINY = [
     "--model=drnet_xs.digits",
@@ -112,7 +114,6 @@ class Workers:
         return self.logs / f"worker-{index}.log"
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_though_the_chief_is_killed(alone, dataset, tmp_path):
     workdir = tmp_path / "shared"
     arguments = [*TINY, *WITHOUT_DRAWS, *LONG, dataset, f"--workdir={workdir}"]
@@ -125,7 +126,7 @@ def test_two_processes_train_as_one_though_the_chief_is_killed(alone, dataset, t
             time.sleep(0.005)
         os.kill(chief.pid, signal.SIGKILL)
         assert other.wait(SECONDS_TO_END) not in (0, None)
-        assert "cannot go on with the others" in workers.log(1).read_text()
+        assert "cannot continue with the others" in workers.log(1).read_text()
         assert chief.wait() == -signal.SIGKILL
         killed_at = int(list_checkpoints(workdir)[-1].stem.removeprefix("step-"))
         assert 0 < killed_at < 21
@@ -149,7 +150,14 @@ def on_jax(alone, dataset, tmp_path_factory):
         pytest.skip("needs jax")
     folder = tmp_path_factory.mktemp("jax")
     one, two = folder / "one", folder / "two"
-    program = [sys.executable, "-m", "tests.training.jax_devices", str(one), str(two), str(alone)]
+    program = [
+        sys.executable,
+        "-m",
+        "tests.training.on_jax.jax_devices",
+        str(one),
+        str(two),
+        str(alone),
+    ]
     result = subprocess.run(
         [*program, *TINY, *SHORT, dataset],
         cwd=ROOT,

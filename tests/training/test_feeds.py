@@ -5,6 +5,10 @@ import pytest
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.errors import UserError
+from drnet_tf.models import model_config
+from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.runs.settings import Settings
+from drnet_tf.runs.workdir import Run
 from drnet_tf.training.feeds import open_feed
 
 
@@ -20,11 +24,18 @@ def npz(tmp_path_factory):
     return path, arrays
 
 
-def open_npz(npz, pipeline="device", **changes):
-    settings = dict(
-        image_size=8, batch_size=4, augmentation=Augmentation(), seed=1, train_on_validation=False
-    )
-    return open_feed(str(npz[0]), None, pipeline, **(settings | changes))
+PLAIN = Augmentation()
+
+
+def run_on(dataset, pipeline, image_size=8, batch_size=4, augmentation=PLAIN, **settings):
+    config = model_config("drnet_xs.digits", image_size=image_size)
+    settings = Settings(input_pipeline=pipeline, **settings)
+    recipe = Recipe(batch_size=batch_size)
+    return Run("drnet_xs.digits", config, dataset, recipe, augmentation, settings)
+
+
+def open_npz(npz, pipeline="device", share=(0, 1), **changes):
+    return open_feed(run_on(str(npz[0]), pipeline, seed=1, **changes), share=share)
 
 
 def test_an_epoch_holds_every_image_at_most_once_in_an_order_of_its_own(npz):
@@ -69,25 +80,16 @@ def test_validation_images_are_trained_on_only_when_asked(npz):
 @pytest.mark.parametrize("pipeline", ["tfdata", "device"])
 def test_a_set_that_is_held_in_memory_is_read_with_progress_before_training(tmp_path, pipeline):
     reports = []
-    settings = dict(image_size=8, batch_size=32, augmentation=Augmentation(), seed=0)
-    open_feed(
-        "digits", str(tmp_path), pipeline, **settings, on_progress=lambda *r: reports.append(r)
-    )
+    run = run_on("digits", pipeline, batch_size=32, data_dir=str(tmp_path))
+    open_feed(run, progress=lambda *r: reports.append(r))
     assert (1197, 1197, "train") in reports
 
 
 def test_a_stream_is_not_read_before_training(tmp_path):
     reports = []
-    settings = dict(image_size=8, batch_size=32, seed=0)
     augmentation = Augmentation(random_resized_crop=True)
-    open_feed(
-        "digits",
-        str(tmp_path),
-        "tfdata",
-        **settings,
-        augmentation=augmentation,
-        on_progress=lambda *r: reports.append(r),
-    )
+    run = run_on("digits", "tfdata", batch_size=32, augmentation=augmentation)
+    open_feed(run, data_dir=str(tmp_path), progress=lambda *r: reports.append(r))
     assert not reports
 
 

@@ -1,4 +1,4 @@
-"""Recalibrated moments against NumPy, from what a normalization is given."""
+"""Norm moments against NumPy, from what a normalization is given."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.layers.pointwise_norm import PointwiseNorm
 from drnet_tf.models import build_from_config
 from drnet_tf.models.drnet.architecture import DRNetConfig
-from drnet_tf.training.norm_moments import recalibrate
+from drnet_tf.training.norm_moments import set_norm_moments
 from tests.layers.random_weights import randomize
 
 CONFIG = DRNetConfig(
@@ -38,7 +38,7 @@ def normalizations(model):
 
 
 def test_the_moments_are_the_plain_average_of_those_of_the_inputs(model, batches, monkeypatch):
-    moments = recalibrate(model, batches, THRESHOLD)
+    moments = set_norm_moments(model, batches, THRESHOLD, lambda done: None)
     # Once more by eye: each normalization written in NumPy, what it normalizes kept.
     inputs = {}
 
@@ -86,7 +86,9 @@ def test_it_depends_on_the_threshold_alone_and_leaves_the_model_as_in_evaluation
     noise = [v for v in model.variables if "float" not in v.dtype]
     seeds = [np.asarray(v) for v in noise]
     assert seeds
-    first, again, all_branches = (recalibrate(model, batches, t) for t in (0.0, 0.0, 1.0))
+    first, again, all_branches = (
+        set_norm_moments(model, batches, t, lambda done: None) for t in (0.0, 0.0, 1.0)
+    )
     for path, value in first.items():
         np.testing.assert_allclose(again[path], value, atol=1e-5)
     assert any(np.abs(first[p] - all_branches[p]).max() > 1e-2 for p in first)

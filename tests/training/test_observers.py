@@ -5,11 +5,12 @@ import pytest
 
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.drnet.cost import cost_table
-from drnet_tf.runs.telemetry import MACS_COLUMN
+from drnet_tf.runs.telemetry import macs_column
 from drnet_tf.training.observers import SelectionRatios, Validation
 
 CONFIG = DRNetConfig(image_size=9, classes=3, cells=2, channels=3, nodes=1)
 COST = cost_table(CONFIG)
+THRESHOLD = 0.8
 
 
 class Model:
@@ -24,12 +25,12 @@ def batches():
 
 
 def forward(images, threshold):
-    """Right but for image 5. Image i selects the first branches, i + 1 at most at the threshold."""
+    """Right but for image 5. Image i selects the first branches, i + 1 at the threshold."""
     numbers = images[:, 0, 0, 0].astype(int)
     logits = np.eye(3)[(numbers + (numbers == 5)) % 3]
-    count = np.where(threshold >= 1, 5, np.minimum(numbers + 1, 5))
+    count = np.full(len(numbers), 5) if threshold is None else np.minimum(numbers + 1, 5)
     selected = np.arange(5) < count[:, None]
-    shape = (len(numbers), *COST.branch_macs.shape)
+    shape = (len(numbers), *COST.unit_macs.shape)
     return logits, np.broadcast_to(selected[:, None, None], shape)
 
 
@@ -38,9 +39,9 @@ def test_validation_accuracy_is_of_all_images_and_not_of_what_fills_a_batch():
 
 
 def test_selection_ratios_are_shares_of_the_images_by_connection_and_branch():
-    observation = SelectionRatios(Model, forward, batches)()
+    observation = SelectionRatios(Model, forward, batches, THRESHOLD)()
     (image,) = observation.images.values()
-    assert image.shape == (np.prod(COST.branch_macs.shape[:2]), 5)
+    assert image.shape == (np.prod(COST.unit_macs.shape[:2]), 5)
     np.testing.assert_allclose(image, np.broadcast_to(np.array([7, 6, 5, 4, 3]) / 7, image.shape))
-    macs = COST.fixed.macs + np.sum(COST.branch_macs * np.array([7, 6, 5, 4, 3]) / 7)
-    assert observation.scalars == {MACS_COLUMN: pytest.approx(macs)}
+    macs = COST.fixed.macs + np.sum(COST.unit_macs * np.array([7, 6, 5, 4, 3]) / 7)
+    assert observation.scalars == {macs_column(THRESHOLD): pytest.approx(macs)}

@@ -8,6 +8,7 @@ import pytest
 
 from drnet_tf.errors import Stopped, UserError
 from drnet_tf.models.drnet.recipe import Recipe
+from drnet_tf.models.schedules import StepValues
 from drnet_tf.runs.checkpoints import list_checkpoints
 from drnet_tf.training import loop
 from drnet_tf.training.on_jax import placement as jax_placement
@@ -103,7 +104,10 @@ def test_no_process_leaves_before_the_others(error):
 
 def test_a_lost_process_is_named_as_the_reason_and_other_errors_pass():
     placement = Placement(processes=2, lost=(ConnectionError,))
-    with pytest.raises(UserError, match="same commands.*reset by peer"), placement.together():
+    with (
+        pytest.raises(UserError, match="repeat the commands of all of them.*reset by peer"),
+        placement.together(),
+    ):
         raise ConnectionError("recv:\nreset by peer")
     with pytest.raises(ZeroDivisionError), placement.together():
         raise ZeroDivisionError
@@ -112,7 +116,8 @@ def test_a_lost_process_is_named_as_the_reason_and_other_errors_pass():
 class TwoProcessStep:
     """Steps that do nothing; in the third the other process asks to stop."""
 
-    model = optimizer = types.SimpleNamespace(variables=[])
+    optimizer = types.SimpleNamespace(variables=[])
+    model = types.SimpleNamespace(variables=[], controls={})
 
     def __init__(self):
         self.steps = 0
@@ -140,6 +145,7 @@ def test_all_processes_stop_at_one_step_and_the_chief_alone_writes(tmp_path, pro
     with pytest.raises(Stopped, match="after step 4"):
         loop.train(
             TwoProcessStep(),
+            lambda step: StepValues(0.1),
             Recipe(batch_size=1, stage1_epochs=2, stage2_epochs=1),
             FiveBatches(),
             str(tmp_path),

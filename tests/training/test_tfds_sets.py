@@ -107,9 +107,11 @@ def test_imagenet_recipe_runs_from_training_to_a_verified_export(imagenet, tmp_p
     assert refused is None
     rows = read_epochs(workdir)
     assert [row["steps"] for row in rows] == ["4", "4"]
-    settings = json.loads((workdir / "run.json").read_text())["settings"]
-    assert settings["label_smoothing"] == 0.1 and settings["autoaugment"] == "imagenet"
-    assert settings["learning_rate_schedule"] == "exponential" and settings["random_resized_crop"]
+    described = json.loads((workdir / "run.json").read_text())
+    recipe, augmentation = described["recipe"], described["augmentation"]
+    assert recipe["label_smoothing"] == 0.1 and augmentation["autoaugment"] == "imagenet"
+    assert recipe["learning_rate_schedule"] == "exponential"
+    assert augmentation["random_resized_crop"] and described["fit"] == "centre crop"
 
     report = tmp_path / "results.json"
     assert (

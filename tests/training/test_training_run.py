@@ -204,12 +204,12 @@ def test_another_run_in_the_workdir_is_not_overwritten(finished, data_dir, defin
     assert "holds another run: its seed is 0, not 9" in line
 
 
-def test_a_run_of_a_version_without_a_setting_goes_on_where_the_setting_is_off(
+def test_a_run_of_a_version_without_a_setting_resumes_where_the_setting_is_off(
     finished, tmp_path, data_dir, defined_flags
 ):
     run_file = tmp_path / "run.json"
     values = json.loads((finished / "run.json").read_text())
-    del values["settings"]["recalibrate_threshold"], values["settings"]["weight_average"]
+    del values["recipe"]["norm_moments_threshold"], values["recipe"]["weight_average"]
     run_file.write_text(json.dumps(values))
     arguments = [*TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}"]
     assert "its weight_average is 0.0, not 0.2" in refusal(train.main, *arguments)
@@ -245,7 +245,7 @@ def test_a_workdir_without_a_run_gives_one_line_and_no_traceback(tmp_path):
         ("--checkpoint_minutes=nan", "checkpoint_minutes must be"),
         ("--validate_epochs=-1", "validate_epochs must be"),
         ("--recipe=slow", "recipe"),
-        ("--recalibrate_threshold=some", "recalibrate_threshold"),
+        ("--norm_moments_threshold=some", "norm_moments_threshold"),
     ],
 )
 def test_settings_without_meaning_are_refused(tmp_path, defined_flags, argument, says):
@@ -269,7 +269,7 @@ def test_two_processes_do_not_train_in_one_workdir(tmp_path, data_dir, defined_f
     assert not (tmp_path / "run.json").exists()
 
 
-def test_a_run_on_an_npz_file_is_recalibrated_and_can_be_evaluated(tmp_path):
+def test_a_run_on_an_npz_file_has_norm_moments_of_its_own_and_can_be_evaluated(tmp_path):
     generator = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 8), ("test", 5)):
@@ -287,16 +287,16 @@ def test_a_run_on_an_npz_file_is_recalibrated_and_can_be_evaluated(tmp_path):
         "--input_pipeline=device",
         "--batch_size=4",
         "--nodes=1",
-        "--recalibrate_threshold=0.5",
-        "--recalibrate_images=5",
+        "--norm_moments_threshold=0.5",
+        "--norm_moments_images=5",
     )
     assert refused is None
-    record = json.loads((workdir / "recalibration.json").read_text())
+    record = json.loads((workdir / "norm_moments.json").read_text())
     assert (record["threshold"], record["images"]) == (0.5, 8)
     arrays, model = final_arrays(workdir), load_trained(str(workdir)).model
     moments = [w for w in model.weights if "moving" in w.path]
     for moment in moments:
-        used = arrays[f"recalibrated/{moment.path}"]
+        used = arrays[f"norm_moments/{moment.path}"]
         np.testing.assert_array_equal(np.asarray(moment), used)
         assert not np.array_equal(used, arrays[f"model/{moment.path}"])
     (only,) = evaluate_trained(load_trained(str(workdir)), [0.5])
@@ -304,7 +304,7 @@ def test_a_run_on_an_npz_file_is_recalibrated_and_can_be_evaluated(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_leaves_a_checkpoint_from_which_the_run_goes_on(tmp_path, data_dir):
+def test_sigterm_leaves_a_checkpoint_from_which_the_run_resumes(tmp_path, data_dir):
     arguments = [*TINY, f"--data_dir={data_dir}", f"--workdir={tmp_path}", "--stage1_epochs=500"]
     process = subprocess.Popen(
         command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -315,7 +315,7 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_run_goes_on(tmp_path, data_d
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "the same command goes on from there" in errors and "Traceback" not in errors
+    assert "repeat the command to resume" in errors and "Traceback" not in errors
     assert final_arrays(tmp_path)["step"] > 0
 
 

@@ -73,7 +73,7 @@ class DRNetConfig:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             _require(
-                isinstance(value, int | np.integer) and value >= least,
+                isinstance(value, int | np.integer) and bool(value >= least),
                 f"{name} must be a whole number of at least {least}, not {value!r}",
             )
         _require(

@@ -15,7 +15,7 @@ from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.drnet.cost import cost_table
 from drnet_tf.models.family import Routing
 
-STEM_LAYERS = {"cifar": CifarStem, "imagenet": ImageNetStem}
+STEM_LAYERS: dict[str, type[keras.layers.Layer]] = {"cifar": CifarStem, "imagenet": ImageNetStem}
 AUXILIARY_STRIDES = {"cifar": 3, "imagenet": 2}
 INITIAL_TEMPERATURE = 3.0
 
@@ -48,9 +48,11 @@ class DRNet(keras.Model):
     def __init__(self, config: DRNetConfig | dict, seed: int | None = None, **kwargs):
         # Keras would cast images and threshold to the compute type, and round them.
         super().__init__(autocast=False, **kwargs)
-        self.config = config if isinstance(config, DRNetConfig) else DRNetConfig.from_dict(config)
+        if not isinstance(config, DRNetConfig):
+            config = DRNetConfig.from_dict(config)
+        self.config: DRNetConfig = config
         self.seed = seed
-        config, policy = self.config, self.dtype_policy
+        policy = self.dtype_policy
         self.cost = cost_table(config)
         seeds: list[int | None] = [None] * config.cells
         if seed is not None:

@@ -90,7 +90,7 @@ class MobileNetV2Config:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             _require(
-                isinstance(value, int | np.integer) and value >= least,
+                isinstance(value, int | np.integer) and bool(value >= least),
                 f"{name} must be a whole number of at least {least}, not {value!r}",
             )
         _require(

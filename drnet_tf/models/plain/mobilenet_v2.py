@@ -38,10 +38,11 @@ class MobileNetV2(keras.Model):
     def __init__(self, config: MobileNetV2Config | dict, seed: int | None = None, **kwargs):
         # Keras would cast images to the compute type before they are normalized, and round them.
         super().__init__(autocast=False, **kwargs)
-        given = isinstance(config, MobileNetV2Config)
-        self.config = config if given else MobileNetV2Config.from_dict(config)
+        if not isinstance(config, MobileNetV2Config):
+            config = MobileNetV2Config.from_dict(config)
+        self.config: MobileNetV2Config = config
         self.seed = seed
-        config, policy = self.config, self.dtype_policy
+        policy = self.dtype_policy
         self.cost = cost_table(config)
         self.stem = convolution(
             config.stem_channels, KERNEL_SIZE, config.stem_stride, name="stem", dtype=policy

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.models.family import Objective, Optimization, RoutedModel, StepValues
+from drnet_tf.models.family import Objective, Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 
@@ -22,7 +22,7 @@ class TrainingStep:
     else whole on each.
 
     Args:
-        model: a built model, made under the distribution in scope.
+        model: a built `RoutedModel`, made under the distribution in scope.
         recipe: for the constants of SGD.
         objective: what is lowered, of the model's family.
         feed: how a batch becomes images and labels.
@@ -32,8 +32,8 @@ class TrainingStep:
             schedule sets.
     """
 
-    def __init__(self, model: RoutedModel, recipe: Optimization, objective: Objective, feed: Feed):
-        self.model: keras.Model = model
+    def __init__(self, model, recipe: Optimization, objective: Objective, feed: Feed):
+        self.model = model
         self.recipe = recipe
         self.objective = objective
         self.feed = feed

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from drnet_tf.layers.devices import Devices, adapt_to
-from drnet_tf.models.family import Objective, Optimization, RoutedModel, StepValues
+from drnet_tf.models.family import Objective, Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.on_tensorflow.depthwise import depthwise_conv
@@ -31,7 +31,7 @@ class TrainingStep:
     """Trains a model by one batch at a time.
 
     Args:
-        model: a built model, made under `strategy.scope()`.
+        model: a built `RoutedModel`, made under `strategy.scope()`.
         recipe: for the constants of SGD.
         objective: what is lowered, of the model's family.
         feed: how a batch becomes images and labels.
@@ -44,13 +44,13 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: RoutedModel,
+        model,
         recipe: Optimization,
         objective: Objective,
         feed: Feed,
         strategy: tf.distribute.Strategy | None = None,
     ):
-        self.model: keras.Model = model
+        self.model = model
         self.recipe = recipe
         self.objective = objective
         self.feed = feed

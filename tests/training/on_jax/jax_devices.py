@@ -1,9 +1,9 @@
 """A program: on JAX, trains on one and on two devices, and evaluates workdirs.
 
 KERAS_BACKEND=jax XLA_FLAGS=--xla_force_host_platform_device_count=2 \
-    python -m tests.training.jax_devices ONE_DEVICE_WORKDIR TWO_DEVICES_WORKDIR WORKDIR FLAG ...
+    python -m tests.training.on_jax.jax_devices ONE_DEVICE TWO_DEVICES WORKDIR FLAG ...
 
-trains with the flags in the first two workdirs and prints, as JSON, the evaluations of the first
+trains with the flags in the first two folders and prints, as JSON, the evaluations of the first
 and of the third.
 """
 

@@ -1,5 +1,6 @@
 """A run on JAX on a machine without TensorFlow, against what TensorFlow makes of its checkpoint."""
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -12,9 +13,9 @@ from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.evaluation.trained import evaluate_trained
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.telemetry import read_epochs
-from drnet_tf.runs.workdir import load_trained
+from drnet_tf.runs.workdir import Run, load_trained
 from drnet_tf.training.feeds import open_feed, unaugmented_batches
-from drnet_tf.training.norm_moments import recalibrate
+from drnet_tf.training.norm_moments import set_norm_moments
 from tests import source_tree
 
 WITHOUT_TENSORFLOW = """
@@ -45,7 +46,7 @@ def run(tmp_path_factory):
         *("--model=drnet_xs.digits", "--classes=3", "--image_size=8", "--cells=1", "--nodes=1"),
         *("--channels=4", "--branches=max_pool_3x3,skip", "--batch_size=4", "--flip"),
         *(f"--dataset={folder / 'set.npz'}", "--input_pipeline=device", "--epochs=2"),
-        *(f"--workdir={folder / 'run'}", "--weight_average=0.001", "--recalibrate_threshold=0.5"),
+        *(f"--workdir={folder / 'run'}", "--weight_average=0.001", "--norm_moments_threshold=0.5"),
     )
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW, *arguments],
@@ -68,20 +69,18 @@ def test_an_average_over_less_than_a_step_is_the_last_weights(run):
         np.testing.assert_allclose(value, checkpoint.model[path], atol=1e-5, err_msg=path)
 
 
-def test_recalibrated_moments_are_those_that_tensorflow_computes(run):
-    workdir, dataset = run
+def test_norm_moments_are_those_that_tensorflow_computes(run):
+    workdir, _ = run
     model, checkpoint = load_trained(workdir).model, Checkpoint.read(latest_checkpoint(workdir))
-    feed = open_feed(
-        dataset, None, "device", image_size=8, batch_size=4, augmentation=Augmentation(), seed=0
-    )
+    feed = open_feed(dataclasses.replace(Run.load(workdir), augmentation=Augmentation()))
     batches = [images for images, _ in unaugmented_batches(feed, feed.arrays, 12)]
     assert len(batches) == 3
-    moments = recalibrate(model, batches, 0.5)
-    assert moments.keys() == checkpoint.recalibrated.keys()
+    moments = set_norm_moments(model, batches, 0.5, lambda done: None)
+    assert moments.keys() == checkpoint.norm_moments.keys()
     for path, value in moments.items():
         scale = np.abs(value).max() + 1e-3
         np.testing.assert_allclose(
-            checkpoint.recalibrated[path], value, atol=1e-3 * scale, err_msg=path
+            checkpoint.norm_moments[path], value, atol=1e-3 * scale, err_msg=path
         )
         assert not np.allclose(value, checkpoint.model[path], atol=1e-3 * scale)
 

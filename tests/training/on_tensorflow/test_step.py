@@ -10,19 +10,22 @@ import numpy as np
 import pytest
 
 from drnet_tf.models import build_model
+from drnet_tf.models.drnet.objective import make_objective
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.models.objective import Resource
-from drnet_tf.models.schedules import Hyperparameters
+from drnet_tf.models.schedules import StepValues
 from drnet_tf.training.on_tensorflow.step import TrainingStep
 from tests.source_tree import ROOT
 
-VALUES = Hyperparameters(
-    stage=2,
+VALUES = StepValues(
     learning_rate=0.1,
-    temperature=0.7,
-    resource_weight=0.5,
-    drop_connection=0.0,
-    drop_branch=0.0,
+    scalars={
+        "temperature": 0.7,
+        "resource_weight": 0.5,
+        "drop_connection": 0.0,
+        "drop_branch": 0.0,
+    },
+    stage=2,
 )
 
 
@@ -57,9 +60,8 @@ def batch():
 
 
 def make_step(model, recipe, strategy=None):
-    return TrainingStep(
-        model, recipe, Resource.from_cost("flops", model.cost), ArrayFeed(), strategy
-    )
+    objective = make_objective(recipe, Resource.from_cost("flops", model.cost))
+    return TrainingStep(model, recipe, objective, ArrayFeed(), strategy)
 
 
 def weights_after(steps, recipe):
