@@ -40,7 +40,7 @@ def round_activations(graph: Graph, model: bytes, ranges: Ranges) -> Graph:
         model: the float32 .tflite of it.
         ranges: of the tensors of that file, by name.
     """
-    # A file does not name its parts, which would be a tenth of it: they are known by their weights.
+    # Names of parts would lengthen every exported file: in it, parts are known by their weights.
     tensors: dict[bytes, list[tuple[str, str]]] = {}
     for kernel, source, result in _convolutions(model):
         tensors.setdefault(kernel, []).append((source, result))

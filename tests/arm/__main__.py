@@ -4,7 +4,7 @@
     python -m tests.arm --export_dir=exported --workdir=runs/digits
 
 The same branches must be selected, except where a decision hangs on rounding
-(export/verify/borderline.py); multiply-accumulates must be those of the selection; logits and
+(export/graphs/drnet/borderline.py); multiply-accumulates must be those of the selection; logits and
 probabilities must be close. The C program of export/tflite/run_tflite.c is run too where a cross
 compiler is at hand. Times under emulation say nothing about those of a phone. Where a tool is
 missing this says so and succeeds.

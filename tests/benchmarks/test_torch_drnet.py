@@ -64,7 +64,7 @@ def _copy_conv(conv, norm, weights):
 
 
 def _copy_block(block, weights):
-    _assign(block.depthwise.weight, weights.depthwise.transpose(2, 3, 0, 1))
+    _assign(block.depthwise.weight, weights.depthwise.kernel.transpose(2, 3, 0, 1))
     _copy_conv(block.pointwise, block.norm, weights.pointwise)
 
 

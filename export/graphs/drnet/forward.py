@@ -52,8 +52,8 @@ class DRNetGraph(Network):
     def facts(self, plan: Plan) -> dict[str, Any]:
         """Tells what clients know a DRNet by; see `RoutedGraph`."""
         gated = np.zeros(self.units, bool) if plan.gated is None else plan.gated
-        somewhere = np.any(gated, axis=(0, 1))
-        names = zip(self.config.branches, np.asarray(somewhere), strict=True)
+        anywhere = np.asarray(gated.any(axis=(0, 1))).tolist()
+        names = zip(self.config.branches, anywhere, strict=True)
         return {
             "branch_names": list(self.config.branches),
             "gated_branches": [name for name, skipped in names if skipped],
