@@ -117,8 +117,8 @@ def latency_lines(table: LatencyTable) -> rich.table.Table:
         shown.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
     latencies: dict[Geometry, float] = {}
     rows = geometries(table.config)
-    for cell, connection, branch in np.ndindex(*table.branches.shape):
-        latency = float(table.branches[cell, connection, branch])
+    for cell, connection, branch in np.ndindex(*table.units.shape):
+        latency = float(table.units[cell, connection, branch])
         latencies[rows[cell][connection][branch]] = latency
     for geometry, latency in latencies.items():
         shown.add_row(*(str(value) for value in geometry), f"{latency:.1f}")

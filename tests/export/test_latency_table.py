@@ -14,18 +14,18 @@ def test_every_branch_has_the_latency_of_its_geometry(tmp_path):
     steps = []
     table = measure(CONFIG, seconds=0.0, progress=lambda *step: steps.append(step))
     assert steps[-1][0] == steps[-1][1]
-    assert table.branches.shape == (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
+    assert table.units.shape == (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
     latencies = {}
     for cell, connections in enumerate(geometries(CONFIG)):
         for connection, row in enumerate(connections):
             for branch, geometry in enumerate(row):
-                latency = table.branches[cell, connection, branch]
+                latency = table.units[cell, connection, branch]
                 assert latencies.setdefault(geometry, latency) == latency
     assert latency_lines(table).row_count == len(latencies)
     path = tmp_path / "latency.json"
     path.write_text(json.dumps(table.to_dict()))
     again = LatencyTable.read(path, CONFIG)
-    np.testing.assert_array_equal(again.branches, table.branches)
+    np.testing.assert_array_equal(again.units, table.units)
     assert again.facts == table.facts
     assert {"date", "machine", "versions", "runtime"} <= table.facts.keys()
 
