@@ -210,7 +210,8 @@ def _recipe_flags(run: Run) -> dict[str, Any]:
     found = []
     for name, recipe in run.family.recipes.items():
         start = {} if name == PAPER else {"recipe": name}
-        found.append(start | _changed(recipe, run.recipe))
+        if recipe.epochs == epochs:
+            found.append(start | _changed(recipe, run.recipe))
         scaled = recipe.of_epochs(epochs)
         found.append(start | {"epochs": f"{epochs:g}"} | _changed(scaled, run.recipe))
     return min(found, key=len)

@@ -29,6 +29,7 @@ from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.latencies import LatencyTable
+from drnet_tf.models.registry import family_of
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
@@ -144,6 +145,9 @@ def main() -> None:
     check_writable(values.output)
     require_tensorflow()
     config = Run.load(values.workdir).config if values.workdir else config_from_flags()
+    family = family_of(config)
+    if "latency" not in family.resources:
+        raise UserError(f"models of the family {family.name} have no branches to measure")
     with ProgressBar("latencies") as bar:
         table = measure(config, values.seconds, bar.update)
     rich.console.Console().print(latency_lines(table))

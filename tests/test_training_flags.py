@@ -11,17 +11,17 @@ from drnet_tf.models import model_config
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.models.drnet.recipes import RECIPES
 from drnet_tf.models.family import Variant
-from drnet_tf.models.registry import FAMILIES
+from drnet_tf.models.registry import FAMILIES, find_family
 from drnet_tf.models.schedules import Optimization
 from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import Run
 from tests.training.commands import only_flags_of
 
 
-def describe(recipe, augmentation, settings, **architecture):
-    config = model_config("drnet_s.cifar10", **architecture)
+def describe(recipe, augmentation, settings, model="drnet_s.cifar10", **architecture):
+    config = model_config(model, **architecture)
     augmentation = dataclasses.replace(augmentation, fill=config.mean)
-    return Run("drnet_s.cifar10", config, "cifar10", recipe, augmentation, settings)
+    return Run(model, config, "cifar10", recipe, augmentation, settings)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,13 @@ def describe(recipe, augmentation, settings, **architecture):
             channels=8,
             branches=("skip", "sep_conv_3x3"),
             router="none",
+        ),
+        describe(
+            find_family("mobilenet_v2.cifar10").recipes["fast"].of_epochs(4),
+            Augmentation(flip=True),
+            Settings(),
+            "mobilenet_v2.cifar10",
+            width=0.5,
         ),
     ],
 )

@@ -19,5 +19,7 @@ RECIPES: dict[str, Recipe] = {
         clip_norm=5.0,
         label_smoothing=0.1,
         weight_average=0.02,
+        # At any T, since nothing routes: averaged weights need moments of their own.
+        norm_moments_threshold=1.0,
     ),
 }
