@@ -14,7 +14,7 @@ from PIL import Image
 from drnet_tf.data import pipeline, reading
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
-from drnet_tf.data.decoding import random_resized_crop, as_evaluated
+from drnet_tf.data.decoding import as_evaluated, random_resized_crop
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.order import epoch_order, epoch_seed
 from drnet_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
