@@ -71,7 +71,7 @@ def measure(trained: Trained, threshold: float, data_dir: str | None) -> Measure
     assert knob is not None
     everything, some = evaluate_trained(trained, [knob.everything, threshold], data_dir)
     graph = graph_of(trained.model)
-    model = to_tflite(graph, routed(graph))
+    model = to_tflite(graph, routed(graph.gateable))
     return Measured(
         everything.accuracy, some.accuracy, some.macs.mean, len(model), zipped_size(model)
     )

@@ -73,7 +73,7 @@ def convert(
     if fit is None:
         raise UserError("the run does not say how its images are brought to the model's size")
     graph = graph_of(trained.model)
-    plan = plan or routed(graph)
+    plan = plan or routed(graph.gateable)
     serving = Serving(class_names, fit, None if knob is None else knob.default)
     with replacing(output) as folder:
         folder.mkdir()

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from export.graphs.graph import RoutedGraph
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,9 +46,9 @@ class Plan:
 DENSE = Plan()
 
 
-def routed(graph: RoutedGraph) -> Plan:
-    """Plans an IF for every unit that is worth one."""
-    return Plan(gated=graph.gateable)
+def routed(gateable: np.ndarray) -> Plan:
+    """Plans an IF for every unit that is worth one, bool [*units], as `RoutedGraph` has them."""
+    return Plan(gated=gateable)
 
 
 def only(selected: np.ndarray) -> Plan:

@@ -23,7 +23,7 @@ def says_two(exported):
     graph = graph_of(exported.trained.model)
     bias = graph.classifier.bias + 1e3 * (np.arange(4) == 2)
     classifier = dataclasses.replace(graph.classifier, bias=bias.astype(np.float32))
-    return to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph))
+    return to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph.gateable))
 
 
 @pytest.fixture

@@ -84,12 +84,14 @@ ALL_GATED = Plan(gated=np.ones((CONFIG.cells, CONFIG.connections, 5), bool))
 
 
 @pytest.mark.parametrize(
-    "plan", [routed, lambda graph: ALL_GATED, lambda graph: DENSE], ids=["routed", "all", "dense"]
+    "plan_of",
+    [lambda graph: routed(graph.gateable), lambda graph: ALL_GATED, lambda graph: DENSE],
+    ids=["routed", "all", "dense"],
 )
-def test_graph_run_eagerly_equals_keras(exported, images, plan):
+def test_graph_run_eagerly_equals_keras(exported, images, plan_of):
     graph = graph_of(exported.trained.model)
     outputs = [
-        graph.forward(tf.constant(image[None]), tf.constant([0.5]), plan(graph))
+        graph.forward(tf.constant(image[None]), tf.constant([0.5]), plan_of(graph))
         for image in images[:3]
     ]
     actual = Outputs(*(np.concatenate([output[name] for output in outputs]) for name in OUTPUTS))
@@ -166,7 +168,7 @@ def test_variants_equal_keras(config):
     model = model_with_varied_routing(config)
     images = images_of(config, 2)
     graph = graph_of(model)
-    runner = TFLiteRunner(to_tflite(graph, routed(graph)))
+    runner = TFLiteRunner(to_tflite(graph, routed(graph.gateable)))
     for threshold in (0.0, 0.5, 1.0):
         expected = run_keras(model, images, threshold)
         assert_equal_outputs(runner.run_all(images, threshold), expected)
@@ -199,7 +201,7 @@ def test_branch_of_ones_own_is_gated_and_equals_keras(monkeypatch):
     model = model_with_varied_routing(config)
     images = images_of(config, 3)
     graph = graph_of(model)
-    converted = to_tflite(graph, routed(graph))
+    converted = to_tflite(graph, routed(graph.gateable))
     assert count_operators(converted)["IF"] == config.connections
     for threshold in (0.0, 1.0):
         expected = run_keras(model, images, threshold)

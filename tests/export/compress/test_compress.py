@@ -171,7 +171,7 @@ def test_pruned_kernels_have_the_sparsity_asked_for_and_the_others_none(workdir,
 def test_exported_file_holds_the_pruned_kernels(pruned):
     network = read_weights(load_trained(str(pruned)).model)
     root = schema.Model.GetRootAsModel(
-        to_tflite(graph_of(load_trained(str(pruned)).model), routed(network)), 0
+        to_tflite(graph_of(load_trained(str(pruned)).model), routed(network.gateable)), 0
     )
     held = {
         root.Buffers(i).DataAsNumpy().tobytes()

@@ -94,7 +94,7 @@ def test_branch_that_does_not_convert_is_named(exported, tmp_path, monkeypatch):
     graph = graph_of(exported.trained.model)
     cells = tuple(dataclasses.replace(cell, layers={(0, 4): None}) for cell in graph.cells)
     with pytest.raises(UserError, match="branch skip does not convert"):
-        conversion._checked_tflite(dataclasses.replace(graph, cells=cells), routed(graph))
+        conversion._checked_tflite(dataclasses.replace(graph, cells=cells), routed(graph.gateable))
 
 
 def test_command_line_ends_with_one_line_where_there_is_no_run(tmp_path):

@@ -43,7 +43,7 @@ def test_tells_what_the_export_has(exported):
     assert opened.files == {"float32": exported.folder / "model.tflite"}
     assert opened.tflite == opened.files["float32"] and opened.fixed_file is None
     assert (opened.saved_model / "saved_model.pb").is_file()
-    expected = routed(graph_of(exported.trained.model))
+    expected = routed(graph_of(exported.trained.model).gateable)
     np.testing.assert_array_equal(opened.plan().gated, expected.gated)
 
 

@@ -36,7 +36,7 @@ def images():
 
 def test_file_has_one_input_and_gives_what_keras_does(model, images):
     graph = graph_of(model)
-    content = to_tflite(graph, routed(graph))
+    content = to_tflite(graph, routed(graph.gateable))
     runner = TFLiteRunner(content)
     assert not runner.routed and runner.image_shape == (1, 16, 16, 3)
     outputs = runner.run_all(images, 0.5)

@@ -118,7 +118,7 @@ def test_file_with_wrong_answers_is_reported(exported, tmp_path):
     bias = graph.classifier.bias * np.float32(np.nan)
     classifier = dataclasses.replace(graph.classifier, bias=bias)
     folder = shutil.copytree(exported.folder, tmp_path / "copy")
-    model = to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph))
+    model = to_tflite(dataclasses.replace(graph, classifier=classifier), routed(graph.gateable))
     (folder / "model.tflite").write_bytes(model)
     values = json.loads((folder / "model.json").read_text())
     values["files"]["model.tflite"] = describe_file(folder / "model.tflite")
