@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -18,11 +19,12 @@ from drnet_tf.layers.selection import select
 from drnet_tf.layers.separable_conv import SeparableConvs
 
 
+@keras.saving.register_keras_serializable(package="drnet_tf")
 class Cell(keras.layers.Layer):
     """Runs one cell: preprocesses both inputs, routes every connection, concatenates the nodes.
 
     Args:
-        geometry: shapes of the cell.
+        geometry: shapes of the cell, a `CellGeometry` or its dictionary.
         node_inputs: for each node the two indices it reads; see `DRNetConfig`.
         branches: names of the branches of each connection.
         router, recalibration: see `DRNetConfig`.
@@ -44,7 +46,7 @@ class Cell(keras.layers.Layer):
 
     def __init__(
         self,
-        geometry: CellGeometry,
+        geometry: CellGeometry | dict[str, Any],
         node_inputs,
         branches,
         router: str = "routernet",
@@ -55,7 +57,10 @@ class Cell(keras.layers.Layer):
         # Keras would cast temperature and threshold to the compute type, and round them.
         super().__init__(autocast=False, **kwargs)
         policy = self.dtype_policy
-        self.geometry = geometry
+        if not isinstance(geometry, CellGeometry):
+            geometry = CellGeometry.from_dict(geometry)
+        self.geometry: CellGeometry = geometry
+        self.seed = seed
         self.node_inputs = tuple(tuple(pair) for pair in node_inputs)
         self.branch_names = tuple(branches)
         self.preprocess = [
@@ -68,6 +73,7 @@ class Cell(keras.layers.Layer):
             self.router = RouterNet(
                 connections, len(self.branch_names), name="router_net", dtype=policy
             )
+        self.kind = recalibration
         # Without a router there is nothing to recalibrate: the weights are uniform.
         kind = recalibration if self.router else "none"
         self.recalibration = Recalibration(kind, seed, name="recalibration", dtype="float32")
@@ -225,4 +231,15 @@ class Cell(keras.layers.Layer):
             "recalibrated": recalibrated,
             "selected": selected,
             "used": used,
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "geometry": dataclasses.asdict(self.geometry),
+            "node_inputs": [list(pair) for pair in self.node_inputs],
+            "branches": list(self.branch_names),
+            "router": "none" if self.router is None else "routernet",
+            "recalibration": self.kind,
+            "seed": self.seed,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 INPUTS_PER_NODE = 2
 STEM_MULTIPLIER = 3  # the CIFAR stem has 3C channels, as in DARTS
@@ -27,6 +28,11 @@ class CellGeometry:
     size: int
     output_size: int
     reduction: bool
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CellGeometry:
+        """Makes the geometry of a dictionary, which may have lists for tuples."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     @property
     def factorized(self) -> bool:

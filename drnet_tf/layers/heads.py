@@ -12,6 +12,7 @@ from drnet_tf.layers.cost import Cost
 AUXILIARY_CHANNELS = (128, 768)
 
 
+@keras.saving.register_keras_serializable(package="drnet_tf")
 class Classifier(keras.layers.Layer):
     """Classifies by global average pooling and a dense layer.
 
@@ -27,6 +28,7 @@ class Classifier(keras.layers.Layer):
 
     def __init__(self, classes: int, **kwargs):
         super().__init__(**kwargs)
+        self.classes = classes
         self.dense = keras.layers.Dense(classes, name="dense", dtype="float32")
 
     def build(self, input_shape):
@@ -35,7 +37,11 @@ class Classifier(keras.layers.Layer):
     def call(self, x):
         return self.dense(ops.mean(ops.cast(x, "float32"), axis=(1, 2)))
 
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}
 
+
+@keras.saving.register_keras_serializable(package="drnet_tf")
 class AuxiliaryHead(keras.layers.Layer):
     """Classifies from the middle of the network, in training only; DARTS's.
 
@@ -56,6 +62,7 @@ class AuxiliaryHead(keras.layers.Layer):
     def __init__(self, classes: int, stride: int, **kwargs):
         super().__init__(**kwargs)
         policy = self.dtype_policy
+        self.classes = classes
         self.stride = stride
         self.reduce = convolution(AUXILIARY_CHANNELS[0], 1, name="reduce", dtype=policy)
         self.norms = [BatchNorm(name=f"norm_{i}", dtype=policy) for i in range(2)]
@@ -86,6 +93,10 @@ class AuxiliaryHead(keras.layers.Layer):
         x = ops.relu(self.norms[1](self.expand(x), training=training))
         return self.dense(ops.reshape(ops.cast(x, "float32"), (-1, self.dense.kernel.shape[0])))
 
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes, "stride": self.stride}
+
 
 def classifier_cost(channels: int, classes: int) -> Cost:
+    """Counts a `Classifier` that reads `channels` channels."""
     return Cost(channels * classes + classes, channels * classes)

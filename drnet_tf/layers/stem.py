@@ -13,6 +13,7 @@ from drnet_tf.layers.geometry import STEM_MULTIPLIER, half
 IMAGE_CHANNELS = 3
 
 
+@keras.saving.register_keras_serializable(package="drnet_tf")
 class CifarStem(keras.layers.Layer):
     """Applies a 3x3 convolution to 3C channels and batch normalization.
 
@@ -28,6 +29,7 @@ class CifarStem(keras.layers.Layer):
 
     def __init__(self, channels: int, **kwargs):
         super().__init__(**kwargs)
+        self.channels = channels
         policy = self.dtype_policy
         self.convolution = convolution(
             STEM_MULTIPLIER * channels, 3, name="convolution", dtype=policy
@@ -42,7 +44,11 @@ class CifarStem(keras.layers.Layer):
         x = self.norm(self.convolution(x), training=training)
         return x, x
 
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
 
+
+@keras.saving.register_keras_serializable(package="drnet_tf")
 class ImageNetStem(keras.layers.Layer):
     """Applies three 3x3 convolutions with stride 2, as in DARTS.
 
@@ -58,6 +64,7 @@ class ImageNetStem(keras.layers.Layer):
 
     def __init__(self, channels: int, **kwargs):
         super().__init__(**kwargs)
+        self.channels = channels
         policy = self.dtype_policy
         self.convolutions = [
             convolution(width, 3, 2, name=f"convolution_{i}", dtype=policy)
@@ -76,6 +83,9 @@ class ImageNetStem(keras.layers.Layer):
         quarter = self.norms[1](self.convolutions[1](x), training=training)
         eighth = self.convolutions[2](ops.relu(quarter))
         return quarter, self.norms[2](eighth, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
 
 
 def cost(stem: str, channels: int, image_size: int) -> Cost:
