@@ -43,7 +43,7 @@ def make_step(settings: dict[str, Any]) -> tuple[Callable, Callable]:
     model = build_model(settings["model"], seed=0)
     recipe = Recipe(batch_size=settings["batch_size"])
     feed: Any = SyntheticFeed()
-    objective = make_objective(recipe, Resource.from_cost("flops", model.cost))
+    objective = make_objective(recipe, Resource.from_cost("macs", model.cost))
     step = TrainingStep(model, recipe, objective, feed)
     values = middle_of_stage_2(recipe)
     batches = synthetic_batches(model.config, recipe.batch_size)

@@ -30,7 +30,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Callable[[int], float], dict[str,
     torch.manual_seed(0)
     config = model_config(settings["model"])
     recipe = Recipe(batch_size=settings["batch_size"])
-    step = TorchStep(TorchDRNet(config), recipe, Resource.from_cost("flops", cost_table(config)))
+    step = TorchStep(TorchDRNet(config), recipe, Resource.from_cost("macs", cost_table(config)))
     values = middle_of_stage_2(recipe)
     batches = itertools.cycle(
         # The permuted view of rows of pixels is what channels_last means.

@@ -10,7 +10,7 @@ from keras import ops
 from drnet_tf.models.cost import CostTable
 
 #: The last one by a table of measured latencies.
-RESOURCES = ("flops", "params", "latency")
+RESOURCES = ("macs", "params", "latency")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Resource:
 
     @classmethod
     def from_cost(cls, name: str, cost: CostTable) -> Resource:
-        """Returns MACs ("flops") or parameters ("params"), in millions."""
+        """Returns MACs ("macs") or parameters ("params"), in millions."""
         units, fixed = {
-            "flops": (cost.unit_macs, cost.fixed.macs),
+            "macs": (cost.unit_macs, cost.fixed.macs),
             "params": (cost.unit_params, cost.fixed.params),
         }[name]
         return cls(units / 1e6, fixed / 1e6)

@@ -10,6 +10,8 @@ from drnet_tf.models.objective import RESOURCES
 
 #: float16 would need its loss scaled.
 DTYPES = ("float32", "mixed_bfloat16")
+#: Names that a resource had in earlier versions, still read.
+FORMER_RESOURCES = {"flops": "macs"}
 #: Where batches are made: `drnet_tf.training.feeds` says what each is.
 PIPELINES = ("tfdata", "device")
 #: The docstrings of training/on_tensorflow/placement.py and on_jax/placement.py say what each is.
@@ -26,7 +28,7 @@ class Settings:
         train_on_validation: whether to train on the validation images too.
         seed: seed of initial weights, noise, order and augmentation.
         deterministic: whether to make the same bits every time, at some cost of speed.
-        resource: what E[R] counts, "flops", "params" or "latency"; without effect where nothing
+        resource: what E[R] counts, "macs", "params" or "latency"; without effect where nothing
             routes.
         latency_table: file of measured latencies, for resource "latency"; a run that is resumed has
             its own.
@@ -44,7 +46,9 @@ class Settings:
     train_on_validation: bool = False
     seed: int = 0
     deterministic: bool = False
-    resource: str = dataclasses.field(default="flops", metadata={"choices": RESOURCES})
+    resource: str = dataclasses.field(
+        default="macs", metadata={"choices": (*RESOURCES, *FORMER_RESOURCES)}
+    )
     latency_table: str | None = None
     initial_weights: str | None = None
     dtype: str = dataclasses.field(default="float32", metadata={"choices": DTYPES})
@@ -53,6 +57,8 @@ class Settings:
     distribution: str = dataclasses.field(default="auto", metadata={"choices": DISTRIBUTIONS})
 
     def __post_init__(self):
+        resource = FORMER_RESOURCES.get(self.resource, self.resource)
+        object.__setattr__(self, "resource", resource)
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed must be between 0 and {2**32 - 1}, not {self.seed}")
         if self.dtype not in DTYPES:

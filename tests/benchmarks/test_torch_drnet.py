@@ -107,7 +107,7 @@ def test_logits_are_those_of_the_keras_network(outputs):
 def test_the_loss_is_that_of_the_keras_objective(outputs):
     model, logits, routing, theirs = outputs
     labels = np.concatenate([logits.numpy().argmax(-1)[:3], [0, 1, 2]]).astype("int32")
-    resource = Resource.from_cost("flops", model.cost)
+    resource = Resource.from_cost("macs", model.cost)
     recipe = Recipe(label_smoothing=0.1, auxiliary_weight=0.3)
     loss, _ = loss_and_metrics(logits, routing, labels, resource, 0.5, 0.3, 0.1)
     branches = torch.tensor(resource.units, dtype=torch.float32)

@@ -60,7 +60,7 @@ def batch():
 
 
 def make_step(model, recipe, strategy=None):
-    objective = make_objective(recipe, Resource.from_cost("flops", model.cost))
+    objective = make_objective(recipe, Resource.from_cost("macs", model.cost))
     return TrainingStep(model, recipe, objective, ArrayFeed(), strategy)
 
 
