@@ -18,7 +18,7 @@ from export.folder import names
 from export.folder.description import describe
 from export.folder.export import Export, check_replaceable, write_description
 from export.folder.serving_files import write_serving_files
-from export.graphs.graph import RoutedGraph, graph_of, read_graph
+from export.graphs.graph import RoutedGraph, prepared, read_graph
 from export.graphs.plan import Plan, routed
 from export.saved_model.runner import signatures_of
 from export.saved_model.writer import Serving, write_saved_model
@@ -72,7 +72,8 @@ def convert(
     fit = fit or trained.run.fit
     if fit is None:
         raise UserError("the run does not say how its images are brought to the model's size")
-    graph = graph_of(trained.model)
+    read = read_graph(trained.model)
+    graph = prepared(read)
     plan = plan or routed(graph.gateable)
     serving = Serving(class_names, fit, None if knob is None else knob.default)
     with replacing(output) as folder:
@@ -81,8 +82,7 @@ def convert(
         model, operators = _checked_tflite(graph, plan)
         (folder / names.TFLITE_FILE).write_bytes(model)
         progress(1, _STEPS, f"writing {names.SAVED_MODEL}")
-        # Without what is done for the kernels of LiteRT.
-        write_saved_model(read_graph(trained.model), serving, names.saved_model_path(folder))
+        write_saved_model(read, serving, names.saved_model_path(folder))
         write_serving_files(folder, config.image_size)
         progress(2, _STEPS, f"writing {names.DESCRIPTION_FILE}")
         facts = {}

@@ -84,7 +84,7 @@ class RoutedGraph(Protocol):
 
 #: How the models of a family are read, by its name.
 READERS: dict[str, Callable[[Any], RoutedGraph]] = {"drnet": read_weights, "plain": WholeModel}
-#: What is done to every graph that is exported, in this order.
+#: What is done to every graph that becomes a .tflite file, in this order.
 PASSES: tuple[Callable[[Any], Any], ...] = (fill_vector_lanes,)
 
 
@@ -100,13 +100,17 @@ def read_graph(model: Any) -> RoutedGraph:
     return READERS[family](model)
 
 
+def prepared(graph: RoutedGraph) -> RoutedGraph:
+    """Applies all passes: what is done for the kernels of LiteRT."""
+    for apply in PASSES:
+        graph = apply(graph)
+    return graph
+
+
 def graph_of(model: Any) -> RoutedGraph:
     """Reads a model and applies all passes.
 
     Raises:
         UserError: models of its family cannot be exported.
     """
-    graph = read_graph(model)
-    for apply in PASSES:
-        graph = apply(graph)
-    return graph
+    return prepared(read_graph(model))
