@@ -5,11 +5,10 @@ import dataclasses
 import pytest
 
 from drnet_tf import training_flags
-from drnet_tf.data import Augmentation
+from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.errors import UserError
 from drnet_tf.models import model_config
-from drnet_tf.models.drnet.recipe import Recipe
-from drnet_tf.models.drnet.recipes import RECIPES
+from drnet_tf.models.drnet.recipe import RECIPES, Recipe
 from drnet_tf.models.family import Variant
 from drnet_tf.models.registry import FAMILIES
 from drnet_tf.models.schedules import Optimization

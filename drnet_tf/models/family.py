@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from drnet_tf.errors import UserError
-from drnet_tf.models.cost import Cost, CostTable
+from drnet_tf.models.cost import CostTable
 from drnet_tf.models.objective import Resource
-from drnet_tf.models.schedules import Optimization, StepValues
+from drnet_tf.models.schedules import StepValues
 
 WORK, SAVING = "work", "saving"
 
@@ -175,7 +175,7 @@ class Family(Protocol):
     def resources(self) -> tuple[str, ...]: ...
 
     def build(self, config: Any, seed: int | None = None, dtype: Any = None) -> Any:
-        """Builds a model with all its variables created; `seed` is of noise and drops."""
+        """Makes a model, whose variables `build` then creates; `seed` is of noise and drops."""
 
     def cost(self, config: Any) -> CostTable:
         """Counts the network of a configuration from its shapes alone."""
@@ -200,20 +200,3 @@ def knob_of(family: Family) -> Knob:
     if family.knob is None:
         raise UserError(f"models of the family {family.name} have no routing")
     return family.knob
-
-
-__all__ = [
-    "Cost",
-    "CostTable",
-    "Family",
-    "Knob",
-    "Objective",
-    "Optimization",
-    "Published",
-    "Resource",
-    "RoutedModel",
-    "Routing",
-    "StepValues",
-    "Variant",
-    "knob_of",
-]

@@ -73,4 +73,6 @@ def build_model(name: str, seed: int | None = None, dtype: Any = None, **overrid
 
 def build_from_config(config: Any, seed: int | None = None, dtype: Any = None) -> Any:
     """Builds the model of a configuration with all its variables created."""
-    return family_of(config).build(config, seed, dtype)
+    model = family_of(config).build(config, seed, dtype)
+    model.build((None, config.image_size, config.image_size, 3))
+    return model

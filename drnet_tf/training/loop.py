@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from drnet_tf.errors import Stopped, UserError
-from drnet_tf.models.family import Optimization, StepValues
-from drnet_tf.models.schedules import total_steps
+from drnet_tf.models.schedules import Optimization, StepValues, total_steps
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.telemetry import Observation, Report
 from drnet_tf.training.averaging import WeightAverage

@@ -45,6 +45,26 @@ class Recipe(Optimization):
         return dataclasses.replace(self, epochs=epochs)
 
 
+#: By the names that --recipe takes.
+#: `--epochs` scales a recipe to any length; a flag of its own changes one value of it.
+RECIPES: dict[str, Recipe] = {
+    # Not the recipe of the paper of MobileNetV2, which is for ImageNet and has RMSProp: the one of
+    # github.com/kuangliu/pytorch-cifar, usual for CIFAR.
+    "paper": Recipe(),
+    # For tens of epochs; usual values, not searched for, and those of DRNet's recipe of that name.
+    "fast": Recipe(
+        epochs=30,
+        learning_rate=0.1,
+        learning_rate_schedule="triangular",
+        warmup=0.1,
+        nesterov=True,
+        clip_norm=5.0,
+        label_smoothing=0.1,
+        weight_average=0.02,
+    ),
+}
+
+
 def step_values(recipe: Recipe, step: int, steps_per_epoch: int) -> StepValues:
     """Computes the values for step `step`, counted from 0; there are no scalars."""
     total = total_steps(recipe, steps_per_epoch)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.models.family import Objective, Optimization, StepValues
+from drnet_tf.models.family import Objective
+from drnet_tf.models.schedules import Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from drnet_tf.layers.devices import Devices, adapt_to
-from drnet_tf.models.family import Objective, Optimization, StepValues
+from drnet_tf.models.family import Objective
+from drnet_tf.models.schedules import Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.on_tensorflow.depthwise import depthwise_conv
