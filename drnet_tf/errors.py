@@ -10,5 +10,9 @@ class UserError(Exception):
     """
 
 
+class InputError(UserError, ValueError):
+    """Raised for a value that makes no sense, whether a command or Python code gave it."""
+
+
 class Stopped(Exception):
     """Raised where the process was asked to stop, after it saved its work to resume from."""

@@ -26,8 +26,8 @@ class ProgressBar:
     Args:
         title: what is being done.
         stream: where to show it; standard error by default, so that results can be redirected.
-        patience: seconds of work, from the first report on, of which nothing is shown; None shows
-            the bar before the first report already.
+        patience: seconds of work, from the first report on, of which nothing is shown, such as
+            infinity for all; None shows the bar before the first report already.
     """
 
     def __init__(self, title: str, stream=None, patience: float | None = None):

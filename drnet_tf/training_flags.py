@@ -75,6 +75,15 @@ def _define_flags(descriptions: Iterable[type], given_only: bool = False) -> Non
                 _define_flag(field, kinds[field.name], default, texts[field.name])
 
 
+_DEFINE: dict[Any, Any] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    tuple: flags.DEFINE_list,
+}
+
+
 class _OptionalFloat(flags.FloatParser):
     """Reads a number, or the word by which a command takes back what its recipe says."""
 
@@ -85,21 +94,14 @@ class _OptionalFloat(flags.FloatParser):
 def _define_flag(field: dataclasses.Field, kind: Any, default: Any, text: str) -> None:
     if choices := field.metadata.get("choices"):
         flags.DEFINE_enum(field.name, default, choices, text)
-        return
-    if kind == float | None:
+    elif kind == float | None:
         flags.DEFINE(_OptionalFloat(), field.name, default, text)
-        return
-    if typing.get_origin(kind) is tuple:
-        flags.DEFINE_list(field.name, default, text)
-        return
-    if isinstance(kind, types.UnionType):
-        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
-    define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-    }.get(kind, flags.DEFINE_string)
-    define(field.name, default, text)
+    else:
+        # Of a tuple, and of a kind or None, this is what the flag depends on.
+        plain = typing.get_origin(kind) or kind
+        if isinstance(kind, types.UnionType):
+            plain = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+        _DEFINE[plain](field.name, default, text)
 
 
 def read_run() -> Run:
@@ -129,7 +131,7 @@ def read_flags(description: type, **further: Any) -> Any:
     values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
     if values.get("autoaugment") == NONE:
         values["autoaugment"] = None
-    return _made(description, values | further)
+    return description(**values | further)
 
 
 def read_recipe() -> Any:
@@ -139,28 +141,19 @@ def read_recipe() -> Any:
     if name not in family.recipes:
         known = ", ".join(family.recipes)
         raise UserError(f"{flags.FLAGS.model} has the recipes {known}, not {name}")
-    given = _given(family, "recipe")
-    recipe = _made(lambda **changes: dataclasses.replace(family.recipes[name], **changes), given)
+    recipe = dataclasses.replace(family.recipes[name], **_given(family, "recipe"))
     return recipe if epochs is None else recipe.of_epochs(epochs)
 
 
 def config_from_flags() -> Any:
     """Reads the architecture that the flags of `define_model_flags` describe."""
-    try:
-        family = _family()
-        changes = _given(family, "config")
-        return model_config(flags.FLAGS.model, **changes)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return model_config(flags.FLAGS.model, **_given(_family(), "config"))
 
 
 def _family() -> Family:
     # Without --model, as in tests of recipes, flags are those of the first family.
     name = flags.FLAGS.model
-    try:
-        return find_family(name) if name else next(iter(FAMILIES.values()))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return find_family(name) if name else next(iter(FAMILIES.values()))
 
 
 def _given(family: Family, part: str) -> dict[str, Any]:
@@ -181,13 +174,6 @@ def _given(family: Family, part: str) -> dict[str, Any]:
             value = flags.FLAGS[name].value
             given[name] = tuple(value) if isinstance(value, list) else value
     return given
-
-
-def _made(make, values: dict[str, Any]) -> Any:
-    try:
-        return make(**values)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def command_of(run: Run) -> str:

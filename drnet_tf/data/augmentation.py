@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from drnet_tf.errors import InputError
+
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")
 # Mean pixel of the CIFAR-10 training images, red, green, blue in 0..255.
 CIFAR10_MEAN = (125.3, 123.0, 113.9)
@@ -31,7 +33,7 @@ class Augmentation:
         that a normalized image is zero there.
 
     Raises:
-      ValueError: a size is negative, the policy is unknown or `fill` has not three values.
+      InputError: a size is negative, the policy is unknown or `fill` has not three values.
     """
 
     crop_padding: int = 0
@@ -46,11 +48,11 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if self.autoaugment is not None and self.autoaugment not in AUTOAUGMENT_POLICIES:
-            raise ValueError(
+            raise InputError(
                 f"autoaugment must be None or one of {AUTOAUGMENT_POLICIES}, "
                 f"got {self.autoaugment!r}."
             )
         if len(self.fill) != 3:
-            raise ValueError(f"fill must be three values in 0..255, got {self.fill!r}.")
+            raise InputError(f"fill must be three values in 0..255, got {self.fill!r}.")

@@ -9,10 +9,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from drnet_tf.data.decoding import fit_of
 from drnet_tf.data.errors import DataError
+from drnet_tf.data.fit import Fit
 from drnet_tf.data.preparation import prepared_builder
 
-KNOWN_DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
 # The percentage of train that is trained on where a set has no split of its own for validation. 90%
 # of CIFAR's 50,000 is the customary 45,000; ImageNet's other one in a hundred is 12,811 images.
 _TRAIN_PERCENT = {"imagenet2012": 99}
@@ -45,13 +46,17 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Returns the number of classes."""
         return len(self.class_names)
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int]:
         """Returns height, width and channels as stored; None where images differ in size."""
         return tuple(self.builder.info.features["image"].shape)
+
+    @property
+    def fit(self) -> Fit:
+        """Returns how its images are brought to a model's size."""
+        return fit_of(self.image_shape)
 
     def split(self, split: str) -> str:
         """Returns the tensorflow-datasets split string of "train", "validation" or "test".

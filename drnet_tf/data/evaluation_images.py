@@ -104,12 +104,10 @@ def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray
 
 class _DatasetImages:
     def __init__(self, dataset, image_size: int):
-        from drnet_tf.data.decoding import fit_of
-
         self.dataset = dataset
         self.image_size = image_size
-        self.class_names = tuple(dataset.class_names)
-        self.fit = fit_of(dataset.image_shape)
+        self.class_names = dataset.class_names
+        self.fit = dataset.fit
 
     def has(self, split):
         return self.dataset.splits.get(split) is not None
@@ -154,7 +152,7 @@ class _ArrayImages:
             )
         self.dataset = dataset
         self.class_names = dataset.class_names
-        self.fit = Fit.WHOLE
+        self.fit = dataset.fit
         self.unavailable = ("validation",) if train_on_validation else ()
 
     def has(self, split):

@@ -21,20 +21,12 @@ from keras import ops
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.errors import DataError
+from drnet_tf.data.fit import Fit
 from drnet_tf.data.order import epoch_seed
 
 if TYPE_CHECKING:
     from drnet_tf.data.catalogue import Dataset
     from drnet_tf.data.reading import OnProgress
-
-
-__all__ = [
-    "InMemoryDataset",
-    "augment_batch",
-    "batch_seed",
-    "load_npz",
-    "load_tfds",
-]
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
@@ -49,11 +41,13 @@ class InMemoryDataset:
       class_names: by label.
       splits: "train", "validation" (may be missing) and "test" to (images uint8 [n, height, width,
         3], labels int32 [n]).
+      fit: how stored images are brought to the model's size.
     """
 
     name: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Arrays]
+    fit: Fit = Fit.WHOLE
 
 
 def load_tfds(
@@ -82,7 +76,7 @@ def load_tfds(
             )
         images, labels = decoded_split(dataset, split, image_size, on_progress)
         splits[split] = images.numpy(), labels.numpy()
-    return InMemoryDataset(dataset.name, dataset.class_names, splits)
+    return InMemoryDataset(dataset.name, dataset.class_names, splits, dataset.fit)
 
 
 def load_npz(path: str) -> InMemoryDataset:

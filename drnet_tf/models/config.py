@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from drnet_tf.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -20,7 +22,7 @@ class Config:
         classes: number of classes.
 
     Raises:
-        ValueError: a field has no meaning; the message names the field and what is allowed.
+        InputError: a field has no meaning; the message names the field and what is allowed.
     """
 
     image_size: int = dataclasses.field(metadata={"least": 8})
@@ -50,7 +52,7 @@ class Config:
         """Makes the configuration of a dictionary, which may have lists for tuples."""
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
-            raise ValueError(f"unknown fields of a {cls.__name__}: {', '.join(sorted(unknown))}")
+            raise InputError(f"unknown fields of a {cls.__name__}: {', '.join(sorted(unknown))}")
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
@@ -59,9 +61,9 @@ class Config:
 
 
 def require(condition: bool, what_is_allowed: str, value: Any) -> None:
-    """Raises a ValueError that says what is allowed, and what the value is, unless it is so."""
+    """Raises an InputError that says what is allowed, and what the value is, unless it is so."""
     if not condition:
-        raise ValueError(f"{what_is_allowed}, not {value!r}")
+        raise InputError(f"{what_is_allowed}, not {value!r}")
 
 
 def _as_list(value: Any) -> Any:

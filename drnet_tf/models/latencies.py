@@ -112,8 +112,8 @@ class LatencyTable:
         try:
             table = cls.from_dict(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
             table.check_config(config)
-        except ValueError as error:
-            raise UserError(f"{path} is no JSON file: {error}") from error
         except UserError as error:
             raise UserError(f"{path} does not serve: {error}") from error
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON file: {error}") from error
         return table

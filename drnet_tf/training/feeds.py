@@ -101,18 +101,10 @@ def open_feed(
     if pipeline == "device":
         arrays = load_tfds(opened, image_size=image_size, on_progress=progress)
         # The split holds the validation images already where they are trained on.
-        feed = DeviceFeed(arrays, image_size, False, **settings)
-        feed.fit = _fit_of(opened)
-        return feed
-    streamed = TfDataFeed(opened, image_size, **settings)
+        return DeviceFeed(arrays, image_size, False, **settings)
+    streamed = TfDataFeed(opened, image_size=image_size, **settings)
     streamed.read(progress)
     return streamed
-
-
-def _fit_of(dataset) -> Fit:
-    from drnet_tf.data.decoding import fit_of
-
-    return fit_of(dataset.image_shape)
 
 
 def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tuple]:
@@ -133,33 +125,25 @@ def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tupl
 
 
 class TfDataFeed:
-    """Batches that tf.data reads, shuffles and augments on the host."""
+    """Has tf.data read, shuffle and augment batches on the host.
+
+    Args:
+        dataset: of `open_dataset`.
+        settings: of `training_batches`, for every epoch: image_size, batch_size, augmentation, seed
+            and share.
+    """
 
     arrays: tuple = ()
     per_image: tuple[bool, ...] = (True, True)
 
-    def __init__(
-        self,
-        dataset,
-        image_size: int,
-        batch_size: int,
-        augmentation: Augmentation,
-        seed: int,
-        share: tuple[int, int] = (0, 1),
-    ):
+    def __init__(self, dataset, **settings: Any):
         from drnet_tf.data.pipeline import steps_per_epoch
 
         self.dataset = dataset
         self.classes = dataset.num_classes
-        self.fit = _fit_of(dataset)
-        self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
-        self.settings: dict[str, Any] = dict(
-            image_size=image_size,
-            batch_size=batch_size,
-            augmentation=augmentation,
-            seed=seed,
-            share=share,
-        )
+        self.fit = dataset.fit
+        self.steps_per_epoch = steps_per_epoch(dataset, settings["batch_size"])
+        self.settings = settings
 
     def read(self, progress: Progress) -> None:
         """Reads a set that the pipeline holds in memory; the first batch would do it unseen."""
@@ -187,7 +171,7 @@ class TfDataFeed:
 
 
 class DeviceFeed:
-    """Batches that the compiled step gathers and augments itself; the host only sends indices."""
+    """Has the compiled step gather and augment its batch; the host only sends indices."""
 
     per_image: tuple[bool, ...] = (True, False)
 
@@ -219,7 +203,7 @@ class DeviceFeed:
             raise UserError(f"batch_size must be between 1 and {len(images)}, not {batch_size}")
         self.arrays: tuple = (images, labels.astype("int32"))
         self.classes = len(dataset.class_names)
-        self.fit = Fit.WHOLE
+        self.fit = dataset.fit
         self.steps_per_epoch = len(images) // batch_size
         self.batch_size = batch_size
         self.augmentation = augmentation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import pathlib
 
 import keras
@@ -15,7 +16,7 @@ from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.models.latencies import LatencyTable
 from drnet_tf.models.objective import Resource
 from drnet_tf.models.registry import build_from_config
-from drnet_tf.progress import ProgressBar, silent
+from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.training import loop
@@ -45,10 +46,7 @@ def train(workdir: str, run: Run) -> int:
         UserError: the input makes no sense together, or the workdir holds another run.
     """
     step_module()  # refuses other backends before any work
-    try:
-        run.family.cost(run.config)
-    except ValueError as error:  # an unknown branch
-        raise UserError(str(error)) from error
+    run.family.cost(run.config)  # refuses an unknown branch
     run = _with_latencies(workdir, run)
     holds_run(workdir, run)
     initial = None
@@ -100,8 +98,8 @@ def _train(
             recipe,
             feed,
             workdir,
-            checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
-            display=display,
+            display,
+            checkpoint_seconds=60 * (settings.checkpoint_minutes or math.inf),
             observers=observers,
             observe_epochs=max(1, settings.validate_epochs),
             placement=placement,
@@ -111,16 +109,15 @@ def _train(
         Checkpoint.read(path).restore_finished(model)
     if recipe.norm_moments_threshold is not None:
         with _display("computing norm moments", placement) as display:
-            progress = display.update if display else silent
-            finish_norm_moments(workdir, step_function, feed, progress, placement.chief)
+            finish_norm_moments(workdir, step_function, feed, display.update, placement.chief)
     if placement.chief:
         with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
             model.save(path)
     return done
 
 
-def _display(title: str, placement: Placement):
-    return ProgressBar(title) if placement.chief else contextlib.nullcontext()
+def _display(title: str, placement: Placement) -> ProgressBar:
+    return ProgressBar(title, patience=None if placement.chief else math.inf)
 
 
 def _with_latencies(workdir: str, run: Run) -> Run:
