@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rich import progress as rich_progress
 from rich.console import Console
@@ -61,12 +60,7 @@ class ProgressBar:
         self.last_line = time.monotonic()
         self.patience = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_) -> None:
         if self.bar is not None:
             self.bar.stop()
 

@@ -140,8 +140,7 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
         operation = tf.gather([names.index(name) for name, _, _ in entries], chosen)
         probability = tf.gather([probability for _, probability, _ in entries], chosen)
         argument = tf.gather(
-            [magnitude(name, level, policy=policy, side=side) for name, _, level in entries],
-            chosen,
+            [magnitude(name, level, policy=policy, side=side) for name, _, level in entries], chosen
         )
         signed = tf.gather([name in _SIGNED for name, _, _ in entries], chosen)
         argument = tf.where(signed & (draw(2 * stage + 1) < 0.5), -argument, argument)

@@ -72,11 +72,7 @@ class Dataset:
 
 
 def open_dataset(
-    name: str,
-    data_dir: str | None,
-    *,
-    download: bool = True,
-    train_on_validation: bool = False,
+    name: str, data_dir: str | None, *, download: bool = True, train_on_validation: bool = False
 ) -> Dataset:
     """Opens a data set, preparing it first if it is missing and that is possible.
 

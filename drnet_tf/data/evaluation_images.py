@@ -117,17 +117,14 @@ class _DatasetImages:
         return self.dataset.num_examples[split]
 
     def batches(self, split, batch_size, limit=None):
-        from drnet_tf.data.damage import guarded
         from drnet_tf.data.pipeline import evaluation_batches
 
         elements = evaluation_batches(
             self.dataset, split, image_size=self.image_size, batch_size=batch_size, limit=limit
         )
-        for pixels, labels in guarded(elements, self.dataset, split):
-            yield np.asarray(pixels), np.asarray(labels)
+        return self._read(elements, split)
 
     def shuffled(self, batch_size, seed, epoch=0):
-        from drnet_tf.data.damage import guarded
         from drnet_tf.data.pipeline import training_batches
 
         elements = training_batches(
@@ -138,7 +135,12 @@ class _DatasetImages:
             seed=seed,
             epoch=epoch,
         )
-        for pixels, labels in guarded(elements, self.dataset, "train"):
+        return self._read(elements, "train")
+
+    def _read(self, elements, split):
+        from drnet_tf.data.damage import guarded
+
+        for pixels, labels in guarded(elements, self.dataset, split):
             yield np.asarray(pixels), np.asarray(labels)
 
 

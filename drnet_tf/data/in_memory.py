@@ -23,10 +23,10 @@ from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.fit import Fit
 from drnet_tf.data.order import epoch_seed
+from drnet_tf.progress import Progress, silent
 
 if TYPE_CHECKING:
     from drnet_tf.data.catalogue import Dataset
-    from drnet_tf.data.reading import OnProgress
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
@@ -51,7 +51,7 @@ class InMemoryDataset:
 
 
 def load_tfds(
-    dataset: Dataset, *, image_size: int, on_progress: OnProgress | None = None
+    dataset: Dataset, *, image_size: int, on_progress: Progress = silent
 ) -> InMemoryDataset:
     """Reads all splits of an opened data set.
 
@@ -72,7 +72,7 @@ def load_tfds(
         if not fits_in_memory(dataset, split, image_size):
             raise DataError(
                 f"The {split} split of {dataset.name} is too large to be held in memory at "
-                f"{image_size} pixels: use the tf.data pipeline."
+                f"{image_size} pixels: use a smaller --image_size, or --input_pipeline=tfdata."
             )
         images, labels = decoded_split(dataset, split, image_size, on_progress)
         splits[split] = images.numpy(), labels.numpy()

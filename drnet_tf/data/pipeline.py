@@ -138,12 +138,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    dataset: Dataset,
-    split: str,
-    *,
-    image_size: int,
-    batch_size: int,
-    limit: int | None = None,
+    dataset: Dataset, split: str, *, image_size: int, batch_size: int, limit: int | None = None
 ) -> tf.data.Dataset:
     """Returns all images of a split, in stored order and unchanged but for their size.
 

@@ -37,8 +37,5 @@ def evaluate_trained(
     images = open_run_images(trained.run, data_dir)
     with ProgressBar("evaluating") as progress:
         return evaluate(
-            trained.model,
-            lambda: images.batches(split, batch_size),
-            thresholds,
-            progress.update,
+            trained.model, lambda: images.batches(split, batch_size), thresholds, progress.update
         )

@@ -93,11 +93,7 @@ class BatchNorm(keras.layers.Layer):
         return mean
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-        }
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
 # What follows works on rows of width * channels numbers instead of channels: a row of 15 numbers

@@ -14,12 +14,13 @@ from drnet_tf.errors import InputError
 class Config:
     """Holds what every configuration begins with.
 
-    A family adds `mean` and `deviation`, by which its models normalize, and fields of its own. The
-    metadata of a field may have its `choices`, or the `least` that it can be as a whole number.
+    A family adds `mean`, `deviation` and fields of its own. The metadata of a field may have its
+    `choices`, or the `least` that it can be as a whole number.
 
     Args:
         image_size: height and width of the input in pixels.
         classes: number of classes.
+        mean, deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
 
     Raises:
         InputError: a field has no meaning; the message names the field and what is allowed.

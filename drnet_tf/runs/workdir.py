@@ -179,7 +179,7 @@ def claimed(workdir: str) -> Iterator[None]:
 def load_trained(workdir: str) -> Trained:
     """Loads the model of a workdir, with the weights of its latest checkpoint, in float32.
 
-    They are averaged, and at the end of a run recalibrated, where its recipe says so.
+    They are averaged, and at the end of a run have norm moments, where its recipe says so.
 
     Raises:
         UserError: no run, no checkpoint, or one that is damaged or of another model.

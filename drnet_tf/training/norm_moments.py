@@ -61,11 +61,7 @@ def set_norm_moments(
 
 
 def finish_norm_moments(
-    workdir: str,
-    step_function,
-    feed: Feed,
-    progress: Progress = silent,
-    writes: bool = True,
+    workdir: str, step_function, feed: Feed, progress: Progress = silent, writes: bool = True
 ) -> None:
     """Computes the moments of the finished model of a workdir, unless that is done already.
 

@@ -97,9 +97,6 @@ def check_port(address: str, variable: str) -> None:
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:
-    """
-    Raises:
-        UserError: the devices cannot have equal parts of a batch.
-    """
+    """Refuses a batch that does not divide into equal parts for the devices."""
     if batch_size % devices:
         raise UserError(f"batch_size must divide by the {devices} devices, not be {batch_size}")

@@ -20,7 +20,7 @@ from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.training import loop
-from drnet_tf.training.backend_parts import placement_module, step_module
+from drnet_tf.training.backend_parts import backend_part
 from drnet_tf.training.feeds import Feed, open_feed
 from drnet_tf.training.norm_moments import finish_norm_moments
 from drnet_tf.training.observers import make_observers
@@ -45,7 +45,7 @@ def train(workdir: str, run: Run) -> int:
     Raises:
         UserError: the input makes no sense together, or the workdir holds another run.
     """
-    step_module()  # refuses other backends before any work
+    backend_part("step")  # refuses other backends before any work
     run.family.cost(run.config)  # refuses an unknown branch
     run = _with_latencies(workdir, run)
     holds_run(workdir, run)
@@ -53,7 +53,7 @@ def train(workdir: str, run: Run) -> int:
     if run.settings.initial_weights:
         initial = initial_checkpoint(run.settings.initial_weights, workdir, run.config)
     # Before the data: processes have to find each other before anything is computed.
-    placement = placement_module().place(run.settings.distribution, run.recipe.batch_size)
+    placement = backend_part("placement").place(run.settings.distribution, run.recipe.batch_size)
     with ProgressBar(f"reading {run.dataset}", patience=READING_PATIENCE) as progress:
         feed = open_feed(
             run, progress=progress.update, share=(placement.process, placement.processes)
@@ -84,7 +84,7 @@ def _train(
         if initial is not None:
             initial.restore_finished(model)
         objective = run.family.objective(recipe, _resource(run, model.cost))
-        step_function = step_module().TrainingStep(model, recipe, objective, feed)
+        step_function = backend_part("step").TrainingStep(model, recipe, objective, feed)
     observers = []
     if settings.validate_epochs:
         observers = make_observers(step_function, open_run_images(run))

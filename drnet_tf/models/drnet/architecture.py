@@ -32,14 +32,9 @@ class DRNetConfig(Config):
         stem: "cifar" (one 3x3 convolution) or "imagenet" (three strided ones).
         router: "routernet", or "none" for the ablation with uniform weights.
         recalibration: "gumbel_softmax", or the ablations "softmax" (no noise) and "none".
-        mean: of each colour channel on the 0..255 scale, by which the model normalizes.
-        deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
         node_inputs: for each node the two indices it reads, 0 and 1 being the cell's inputs and
             n + 2 its node n. Drawn from `connection_seed` where not given, and stored from then on.
         connection_seed: seed from which it is drawn which inputs of the cell the nodes read.
-
-    Raises:
-        ValueError: a field has no meaning; the message names the field and what is allowed.
     """
 
     cells: int = dataclasses.field(default=5, metadata={"least": 1})

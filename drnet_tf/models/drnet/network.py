@@ -99,14 +99,7 @@ class DRNet(keras.Model):
             size = geometry.output_size
             head.build((None, size, size, config.nodes * geometry.channels))
 
-    def call(
-        self,
-        images,
-        threshold=None,
-        connection_rate=0.0,
-        branch_rate=0.0,
-        training=False,
-    ):
+    def call(self, images, threshold=None, connection_rate=0.0, branch_rate=0.0, training=False):
         mean, deviation = (
             np.asarray(v, "float32") for v in (self.config.mean, self.config.deviation)
         )

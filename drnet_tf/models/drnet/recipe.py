@@ -37,9 +37,6 @@ class Recipe(Optimization):
             rises linearly.
         drop_branch: share of branches that are dropped at the end of the run, to which it rises
             linearly.
-
-    Raises:
-        UserError: a value makes no sense; the message says what would.
     """
 
     stage1_epochs: float = 600
@@ -76,11 +73,7 @@ class Recipe(Optimization):
         return self.stage1_epochs + self.stage2_epochs
 
     def of_epochs(self, epochs: float) -> Recipe:
-        """Returns the same recipe in so many epochs; the stages keep their shares.
-
-        Raises:
-            UserError: the number makes no sense.
-        """
+        """Returns the same recipe in so many epochs; the stages keep their shares."""
         require_epochs(epochs)
         stage1 = epochs * (self.stage1_epochs / self.epochs)
         return dataclasses.replace(self, stage1_epochs=stage1, stage2_epochs=epochs - stage1)

@@ -67,11 +67,6 @@ class MobileNetV2Config(Config):
         stem: "imagenet" (the paper's strides and blocks), or "cifar" for small images: the first
             two strides are 1, the first block has its 1x1 convolution too, and blocks of stride 1
             that change the number of channels have a 1x1 convolution as their shortcut.
-        mean: of each colour channel on the 0..255 scale, by which the model normalizes.
-        deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
-
-    Raises:
-        ValueError: a field has no meaning; the message names the field and what is allowed.
     """
 
     width: float = 1.0

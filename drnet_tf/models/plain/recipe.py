@@ -21,9 +21,6 @@ class Recipe(Optimization):
     Args:
         epochs: length of the run.
         learning_rate: at its highest.
-
-    Raises:
-        UserError: a value makes no sense; the message says what would.
     """
 
     epochs: float = 200
@@ -37,11 +34,7 @@ class Recipe(Optimization):
         self.require(0 < self.learning_rate < math.inf, "learning_rate", "more than 0")
 
     def of_epochs(self, epochs: float) -> Recipe:
-        """Returns the same recipe in so many epochs.
-
-        Raises:
-            UserError: the number makes no sense.
-        """
+        """Returns the same recipe in so many epochs."""
         return dataclasses.replace(self, epochs=epochs)
 
 
