@@ -105,11 +105,7 @@ def _define_flag(field: dataclasses.Field, kind: Any, default: Any, text: str) -
 
 
 def read_run() -> Run:
-    """Reads the training run that the flags describe.
-
-    Raises:
-        UserError: a flag is missing, or makes no sense.
-    """
+    """Reads the training run that the flags describe."""
     values = flags.FLAGS
     for name in ("model", "dataset"):
         if not values[name].value:
@@ -157,10 +153,9 @@ def _family() -> Family:
 
 
 def _given(family: Family, part: str) -> dict[str, Any]:
-    """Returns what flags say of a family's recipe or configuration, of those that are given.
+    """Returns what the given flags say of a family's recipe or configuration.
 
-    Raises:
-        UserError: one is given that only another family has.
+    One that only another family has is refused.
     """
     own = {field.name for field in dataclasses.fields(getattr(family, part))}
     given = {}

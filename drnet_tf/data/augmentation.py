@@ -31,9 +31,6 @@ class Augmentation:
         the part inside the image is.
       fill: the value of erased pixels, red, green and blue in 0..255; the mean of the data, so
         that a normalized image is zero there.
-
-    Raises:
-      InputError: a size is negative, the policy is unknown or `fill` has not three values.
     """
 
     crop_padding: int = 0
@@ -56,3 +53,5 @@ class Augmentation:
             )
         if len(self.fill) != 3:
             raise InputError(f"fill must be three values in 0..255, got {self.fill!r}.")
+        # JSON gives a list back.
+        object.__setattr__(self, "fill", tuple(self.fill))

@@ -111,7 +111,7 @@ def magnitude(operation: str, level: int, *, policy: str, side: int) -> float:
 
 
 def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
-    """Applies a randomly drawn sub-policy to each image.
+    """Applies a randomly drawn sub-policy to each image; shape and dtype stay.
 
     The batch is taken apart by operation, so every operation runs once on the images that need it.
 
@@ -119,9 +119,6 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
       images: uint8 [batch, height, width, 3].
       seed: integers [2]; the result is a function of it and the images alone.
       policy: "cifar10" or "imagenet".
-
-    Returns:
-      uint8, the shape of `images`.
     """
     from drnet_tf.data.autoaugment_ops import OPERATIONS
 

@@ -1,6 +1,6 @@
 """The image operations of AutoAugment on batches of uint8, as Pillow defines them.
 
-Each takes images uint8 [n, height, width, 3] and one argument an image, float32 [n], in Pillow's
+Each takes images uint8 [n, height, width, 3] and one argument per image, float32 [n], in Pillow's
 units, and returns the shape and dtype of the images. n may be 0.
 
 keras-cv does the warping, rotating, sharpening, desaturating, stretching, solarizing and blending,

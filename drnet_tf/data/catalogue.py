@@ -30,7 +30,7 @@ class Dataset:
       class_names: by label.
       splits: "train", "validation" and "test" to a split string of tensorflow-datasets
         ("train[:90%]"); "validation" is None where its images are trained on.
-      num_examples: images a split, 0 where the split is None.
+      num_examples: images per split, 0 where the split is None.
       builder: the tensorflow-datasets builder.
       decoded: images that pipelines keep in memory, by their own keys, as long as this object
         lives.
@@ -59,11 +59,7 @@ class Dataset:
         return fit_of(self.image_shape)
 
     def split(self, split: str) -> str:
-        """Returns the tensorflow-datasets split string of "train", "validation" or "test".
-
-        Raises:
-          DataError: there is no such split here.
-        """
+        """Returns the tensorflow-datasets split string of a split, which must be there."""
         found = self.splits.get(split)
         if found is None:
             available = ", ".join(name for name, value in self.splits.items() if value)

@@ -79,9 +79,6 @@ def stratified_split(labels: np.ndarray) -> dict[str, np.ndarray]:
     The members of each class, shuffled, are spread evenly over the interval (0, 1); the splits are
     consecutive pieces of all examples in that order, so each holds every class in proportion.
 
-    Args:
-      labels: integers [1797].
-
     Returns:
       Indices of the examples of each split, by its name.
     """

@@ -32,11 +32,7 @@ class EvaluationImages(Protocol):
         """Tells whether there is such a split that was not trained on."""
 
     def count(self, split: str) -> int:
-        """Counts the images of a split.
-
-        Raises:
-            DataError: there is no such split.
-        """
+        """Counts the images of a split, which must be there."""
 
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
@@ -55,9 +51,6 @@ class EvaluationImages(Protocol):
         """Gives the training images as `batches` does, but in an order drawn from (seed, epoch).
 
         Batches are full: what is left at the end is dropped.
-
-        Raises:
-            DataError: not even one batch is full.
         """
 
 
@@ -69,9 +62,6 @@ def open_images(
     Args:
         train_on_validation: whether the model was trained on the validation images: they are then
             not there to evaluate with.
-
-    Raises:
-        DataError: it is missing, damaged, or does not fit.
     """
     if dataset.endswith(NPZ):
         return _ArrayImages(load_npz(dataset), image_size, train_on_validation)

@@ -56,7 +56,6 @@ def load_tfds(
     """Reads all splits of an opened data set.
 
     Args:
-      dataset: from `open_dataset`.
       image_size: height and width that images are brought to.
       on_progress: called with the number of images read, of all, and the name of the split.
 
@@ -113,7 +112,7 @@ def load_npz(path: str) -> InMemoryDataset:
     if names.ndim != 1 or len(names) < num_classes:
         raise DataError(
             f"{path} has {names.size} class names for labels up to {num_classes - 1}: needed is "
-            "one name a class."
+            "one name per class."
         )
     return InMemoryDataset(os.fspath(path), tuple(str(name) for name in names), splits)
 
@@ -139,9 +138,6 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
 
     Returns:
       float32, the shape of `images`, values 0..255.
-
-    Raises:
-      DataError: the augmentation has a part that only the tf.data pipeline can do.
     """
     if augmentation.autoaugment is not None or augmentation.random_resized_crop:
         raise DataError(
@@ -149,7 +145,7 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
             "off or use that pipeline."
         )
     batch, height, width = ops.shape(images)[:3]
-    # Five numbers an image in [0, 1) from one draw: the parts never share a random number.
+    # Five numbers per image in [0, 1) from one draw: the parts never share a random number.
     draws = keras.random.uniform((5, batch, 1), dtype="float32", seed=_GivenSeed(seed))
     if augmentation.crop_padding or augmentation.flip:
         images = _crop_and_flip(images, draws[:3], augmentation.crop_padding, augmentation.flip)

@@ -35,11 +35,7 @@ _FILES_AT_ONCE = 16
 
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Returns the number of full training batches in an epoch.
-
-    Raises:
-      DataError: not even one batch is full.
-    """
+    """Counts the full training batches of an epoch, of which there must be one."""
     if batch_size < 1:
         raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
     steps = dataset.num_examples["train"] // batch_size
@@ -70,9 +66,8 @@ def training_batches(
     """Returns one epoch of full batches, shuffled and augmented.
 
     Args:
-      dataset: its "train" split is read.
       image_size: height and width that images are brought to.
-      batch_size: images a batch; what is left at the end of an epoch is dropped.
+      batch_size: images per batch; what is left at the end of an epoch is dropped.
       augmentation: what happens to the images.
       seed: of the whole training.
       epoch: from 0; each has its own order and augmentation.
@@ -143,17 +138,11 @@ def evaluation_batches(
     """Returns all images of a split, in stored order and unchanged but for their size.
 
     Args:
-      dataset: to read.
-      split: "train", "validation" or "test".
-      image_size: height and width that images are brought to.
-      batch_size: images a batch; the last batch holds what is left.
+      batch_size: images per batch; the last batch holds what is left.
       limit: only so many images, the first.
 
     Returns:
       (images float32 [batch, image_size, image_size, 3] in 0..255, labels int32 [batch]).
-
-    Raises:
-      DataError: there is no such split, or (where the set is held in memory) a file is damaged.
     """
     if batch_size < 1:
         raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
@@ -185,7 +174,7 @@ def _augmenting(augmentation: Augmentation, size: int, image_size: int, part: in
 
     The images are `size` ones, part `part` of a batch.
 
-    AutoAugment takes half a second to trace, which every epoch would spend anew.
+    AutoAugment takes half a second to trace, which every epoch would spend again.
     """
     shape = [size, image_size, image_size, 3]
     signature = [

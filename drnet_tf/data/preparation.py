@@ -22,15 +22,8 @@ def prepared_builder(
     """Returns a builder whose data is on disk.
 
     A prepared copy is opened from its files: nothing is written, no network is used, and the
-    version need not be the one that the installed tensorflow-datasets would prepare.
-
-    Args:
-      name: a name of tensorflow-datasets ("cifar10"), or "digits".
-      data_dir: folder of prepared sets; None is tensorflow-datasets' own default.
-      download: whether a missing set may be prepared (and downloaded) into `data_dir`.
-
-    Raises:
-      DataError: the set is unknown, missing and cannot be had, or its description is damaged.
+    version need not be the one that the installed tensorflow-datasets would prepare. Arguments and
+    errors are those of `open_dataset`.
     """
     folder = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
     builder = _open(name, folder)

@@ -59,16 +59,10 @@ def decoded_split(
     """Returns a whole split; it is read once and then stays in memory with `dataset`.
 
     Args:
-      dataset: to read.
-      split: "train", "validation" or "test".
-      image_size: height and width that images are brought to.
       on_progress: called with the number of images read, of all, and the name of the split.
 
     Returns:
       (images uint8 [n, image_size, image_size, 3], labels int32 [n]) on the CPU, in stored order.
-
-    Raises:
-      DataError: there is no such split, or a file is damaged.
     """
     key = (dataset.split(split), image_size)
     if key not in dataset.decoded:

@@ -24,14 +24,9 @@ def write_npz(
     """Writes all splits of `dataset`; the file appears complete or not at all.
 
     Args:
-      dataset: to read.
       path: of the file, ending in .npz; its folder is made if need be.
-      image_size: height and width; None keeps the stored size.
+      image_size: height and width; None keeps the stored size, if all images have it.
       on_progress: see `load_tfds`.
-
-    Raises:
-      DataError: images differ in size and none is given, the set is too large or damaged, or the
-        file cannot be written.
     """
     if not path.endswith(".npz"):
         raise DataError(f"The output {path} must end in .npz.")

@@ -48,9 +48,6 @@ class Knob:
 
         Args:
             what: the flag or argument that the value is from; the knob's name where it is empty.
-
-        Raises:
-            UserError: the value is not a finite number.
         """
         if not math.isfinite(value):
             raise UserError(
@@ -192,11 +189,7 @@ class Family(Protocol):
 
 
 def knob_of(family: Family) -> Knob:
-    """Returns the knob of a family with routing.
-
-    Raises:
-        UserError: it has none.
-    """
+    """Returns the knob of a family, which must have routing."""
     if family.knob is None:
         raise UserError(f"models of the family {family.name} have no routing")
     return family.knob

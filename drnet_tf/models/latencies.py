@@ -54,11 +54,7 @@ class LatencyTable:
         return Resource(np.asarray(self.units, np.float64), float(self.fixed))
 
     def check_config(self, config: Any) -> None:
-        """Checks that a network has the units that were measured.
-
-        Raises:
-            UserError: its branches have other shapes.
-        """
+        """Checks that a network has the units that were measured."""
         measured, wanted = self.config.to_dict(), config.to_dict()
         for name in wanted:
             if name not in _OF_NO_EFFECT and measured.get(name) != wanted[name]:
@@ -80,11 +76,7 @@ class LatencyTable:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LatencyTable:
-        """Reads the content of a file.
-
-        Raises:
-            UserError: it is no such table; the message does not say which.
-        """
+        """Reads the content of a file, which the message of an error does not name."""
         try:
             facts = dict(values)
             unit, fixed = facts.pop("unit"), float(facts.pop("fixed"))
@@ -100,11 +92,7 @@ class LatencyTable:
 
     @classmethod
     def read(cls, path: pathlib.Path | str, config: Any) -> LatencyTable:
-        """Reads the table of a file, for a network.
-
-        Raises:
-            UserError: there is no file, it is no such table, or of another network.
-        """
+        """Reads the table of a file, for a network, which must be the one measured."""
         if not pathlib.Path(path).is_file():
             raise UserError(
                 f"there is no file {path}; python -m export.latency_table --output={path} makes one"

@@ -26,11 +26,7 @@ def list_models() -> list[str]:
 
 
 def find_family(name: str) -> Family:
-    """Finds the family of a registered model by the model's name.
-
-    Raises:
-        InputError: unknown name.
-    """
+    """Finds the family of a registered model by the model's name."""
     variant, _, task = name.partition(".")
     for family in FAMILIES.values():
         if variant in family.variants and task in family.variants[variant].tasks:
@@ -44,11 +40,7 @@ def family_of(config: Any) -> Family:
 
 
 def model_config(name: str, **overrides: Any) -> Any:
-    """Returns the configuration of a registered model, with any of its fields replaced.
-
-    Raises:
-        InputError: unknown name, or a field without meaning.
-    """
+    """Returns the configuration of a registered model, with any of its fields replaced."""
     family = find_family(name)
     variant, task = name.split(".")
     known = {field.name for field in dataclasses.fields(family.config)}

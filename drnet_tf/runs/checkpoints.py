@@ -82,11 +82,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: pathlib.Path | str) -> Checkpoint:
-        """Reads a checkpoint.
-
-        Raises:
-            UserError: the file is damaged or something else.
-        """
+        """Reads a checkpoint; a UserError says that the file is damaged or something else."""
         try:
             with np.load(path) as file:
                 arrays = {key: file[key] for key in file.files}

@@ -35,12 +35,7 @@ class Observation:
 
 
 class Report:
-    """Writes all that a run leaves for its watchers, or nothing.
-
-    Args:
-        first_epoch: the first that this process does.
-        writes: whether this process is the one of the run that writes.
-    """
+    """Writes all that a run leaves for its watchers, from an epoch on; or nothing."""
 
     def __init__(self, workdir: str, first_epoch: int, writes: bool):
         self.writes = writes

@@ -110,7 +110,7 @@ class Run:
             | {
                 "config": family.config.from_dict(values["config"]),
                 "recipe": family.recipe(**values["recipe"]),
-                "augmentation": Augmentation(**_tuples(values["augmentation"])),
+                "augmentation": Augmentation(**values["augmentation"]),
                 "settings": Settings(**values["settings"]),
                 "fit": fit and Fit(fit),
             }
@@ -137,11 +137,6 @@ def _of_one_dict(values: dict[str, Any], family: Family) -> dict[str, Any]:
     if flat.get("latencies"):
         flat["latencies"] = {"family": family.name, **flat["latencies"]}
     return values | flat
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """Gives tuples back that JSON has as lists."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -215,11 +215,7 @@ class _MetricSums:
         self.pending = (step, values, metrics)
 
     def flush(self) -> None:
-        """Reads what is pending.
-
-        Raises:
-            UserError: the loss is not finite.
-        """
+        """Reads what is pending; a loss that is not finite ends the run."""
         if self.pending is None:
             return
         step, values, metrics = self.pending

@@ -106,16 +106,11 @@ def _following_the_last_batch(layers: list[BatchNorm]) -> Iterator[None]:
     """Makes evaluation set the moving moments to those of each batch, while in the block."""
     # One process sees a whole batch: there is nothing to synchronize with.
     temporary = {"momentum": 0.0, "follows_batches": True, "synchronized": False}
-    before = [{name: getattr(layer, name) for name in temporary} for layer in layers]
+    before = [(layer, name, getattr(layer, name)) for layer in layers for name in temporary]
     try:
-        for layer in layers:
-            _set(layer, temporary)
+        for layer, name, _ in before:
+            setattr(layer, name, temporary[name])
         yield
     finally:
-        for layer, values in zip(layers, before, strict=True):
-            _set(layer, values)
-
-
-def _set(layer: BatchNorm, values: dict) -> None:
-    for name, value in values.items():
-        setattr(layer, name, value)
+        for layer, name, value in before:
+            setattr(layer, name, value)

@@ -34,13 +34,10 @@ READING_PATIENCE = 1.0
 
 
 def train(workdir: str, run: Run) -> int:
-    """Trains in `workdir`, or resumes what was trained there.
+    """Trains in `workdir`, or resumes what was trained there; returns the number of steps done.
 
     Args:
         run: what to train on what; `fit` and `latencies` are found out where they are missing.
-
-    Returns:
-        The number of steps done.
 
     Raises:
         UserError: the input makes no sense together, or the workdir holds another run.

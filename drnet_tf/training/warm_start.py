@@ -15,13 +15,10 @@ def initial_checkpoint(source: str, workdir: str, config: Any) -> Checkpoint | N
     Args:
         source: workdir of the other run.
         workdir: that of this run.
-        config: the architecture of this run.
+        config: the architecture of both.
 
     Returns:
         None where the run has a checkpoint of its own already, with which it resumes.
-
-    Raises:
-        UserError: there is no other run, or it is one of another architecture.
     """
     if latest_checkpoint(workdir) is not None:
         return None

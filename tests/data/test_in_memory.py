@@ -137,7 +137,8 @@ sys.modules["drnet_tf"] = package = types.ModuleType("drnet_tf")
 package.__path__ = ["drnet_tf"]
 import jax, numpy as np
 from drnet_tf.data.augmentation import Augmentation
-from drnet_tf.data.in_memory import augment_batch, batch_seed, epoch_order, load_npz
+from drnet_tf.data.in_memory import augment_batch, batch_seed, load_npz
+from drnet_tf.data.order import epoch_order
 assert "tensorflow" not in sys.modules
 augmentation = Augmentation(crop_padding=2, flip=True, cutout=3)
 images = np.random.default_rng(0).integers(1, 256, (16, 8, 8, 3), np.uint8)

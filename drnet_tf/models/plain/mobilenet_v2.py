@@ -35,6 +35,8 @@ class MobileNetV2(keras.Model):
             the network.
     """
 
+    controls: dict = {}  # the schedule sets nothing
+
     def __init__(self, config: MobileNetV2Config | dict, seed: int | None = None, **kwargs):
         # Keras would cast images to the compute type before they are normalized, and round them.
         super().__init__(autocast=False, **kwargs)
@@ -55,11 +57,6 @@ class MobileNetV2(keras.Model):
         self.last = pointwise_conv(config.last_channels, name="last", dtype=policy)
         self.last_norm = BatchNorm(name="last_norm", dtype=policy)
         self.classifier = Classifier(config.classes, name="classifier", dtype=policy)
-
-    @property
-    def controls(self):
-        """Returns what the schedule sets at every step: nothing."""
-        return {}
 
     def build(self, input_shape=None):
         config = self.config
