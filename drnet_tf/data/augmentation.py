@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from drnet_tf.errors import InputError
+from drnet_tf.errors import require
 
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")
 # Mean pixel of the CIFAR-10 training images, red, green, blue in 0..255.
@@ -44,14 +44,12 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}.")
-        if self.autoaugment is not None and self.autoaugment not in AUTOAUGMENT_POLICIES:
-            raise InputError(
-                f"autoaugment must be None or one of {AUTOAUGMENT_POLICIES}, "
-                f"got {self.autoaugment!r}."
-            )
-        if len(self.fill) != 3:
-            raise InputError(f"fill must be three values in 0..255, got {self.fill!r}.")
+            require(getattr(self, name) >= 0, f"{name} must be 0 or more", getattr(self, name))
+        require(
+            self.autoaugment in (None, *AUTOAUGMENT_POLICIES),
+            f"autoaugment must be None or one of {', '.join(AUTOAUGMENT_POLICIES)}",
+            self.autoaugment,
+        )
+        require(len(self.fill) == 3, "fill must be three values in 0..255", self.fill)
         # JSON gives a list back.
         object.__setattr__(self, "fill", tuple(self.fill))

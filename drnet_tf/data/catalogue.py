@@ -26,7 +26,6 @@ class Dataset:
 
     Attributes:
       name: as the user gave it.
-      tfds_name: name, configuration and version in tensorflow-datasets, "cifar10/3.0.2".
       class_names: by label.
       splits: "train", "validation" and "test" to a split string of tensorflow-datasets
         ("train[:90%]"); "validation" is None where its images are trained on.
@@ -37,7 +36,6 @@ class Dataset:
     """
 
     name: str
-    tfds_name: str
     class_names: tuple[str, ...]
     splits: Mapping[str, str | None]
     num_examples: Mapping[str, int]
@@ -96,7 +94,6 @@ def open_dataset(
             )
     return Dataset(
         name=name,
-        tfds_name=builder.info.full_name,
         class_names=_class_names(builder.info.features["label"]),
         splits=MappingProxyType(splits),
         num_examples=MappingProxyType(num_examples),

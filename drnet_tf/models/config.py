@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from drnet_tf.errors import InputError
+from drnet_tf.errors import InputError, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +59,6 @@ class Config:
             for name, value in values.items()
         }
         return cls(**fields)
-
-
-def require(condition: bool, what_is_allowed: str, value: Any) -> None:
-    """Raises an InputError that says what is allowed, and what the value is, unless it is so."""
-    if not condition:
-        raise InputError(f"{what_is_allowed}, not {value!r}")
 
 
 def _as_list(value: Any) -> Any:

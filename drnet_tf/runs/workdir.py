@@ -83,11 +83,7 @@ class Run:
 
     @classmethod
     def load(cls, workdir: str) -> Run:
-        """Reads run.json.
-
-        Raises:
-            UserError: there is none, or it does not describe a training run.
-        """
+        """Reads run.json; a UserError says that there is none, or that it is something else."""
         path = pathlib.Path(workdir, RUN_FILE)
         if not path.is_file():
             raise UserError(f"{workdir} is no workdir of a training run: it has no {RUN_FILE}")
@@ -156,11 +152,7 @@ class Trained:
 
 @contextlib.contextmanager
 def claimed(workdir: str) -> Iterator[None]:
-    """Keeps other processes from training in a workdir.
-
-    Raises:
-        UserError: one does already.
-    """
+    """Keeps other processes from training in a workdir, where none may do so already."""
     pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
     # The system releases the lock when the process ends, however it ends.
     with pathlib.Path(workdir, LOCK_FILE).open("w") as lock:
@@ -193,13 +185,10 @@ def load_trained(workdir: str) -> Trained:
 
 
 def read_norm_moments(workdir: str) -> dict | None:
-    """Reads at which threshold, and on how many images, norm moments were computed again.
+    """Reads at which `threshold`, and on how many `images`, norm moments were computed again.
 
     Returns:
-        `threshold` and `images`; None where that was not done.
-
-    Raises:
-        UserError: the file is damaged.
+        Both by name; None where that was not done.
     """
     paths = [pathlib.Path(workdir, name) for name in (NORM_MOMENTS_FILE, _OLD_NORM_MOMENTS_FILE)]
     path = next((path for path in paths if path.is_file()), None)

@@ -71,7 +71,6 @@ def finish_norm_moments(
     Args:
         step_function: a `TrainingStep`, whose model is left with the finished weights; its recipe
             says at which threshold and on how many images.
-        feed: the training images, of which at least so many are used where there are so many.
         writes: whether this process is the one of the run that writes; all of them compute.
     """
     path = latest_checkpoint(workdir)

@@ -46,7 +46,6 @@ def test_holds_out_a_tenth_of_train_where_there_is_no_validation_split(tmp_path:
     }
     assert dict(dataset.num_examples) == {"train": 18, "validation": 2, "test": 5}
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.tfds_name == "cifar10/1.0.0"
 
 
 def test_validation_serves_as_test_for_imagenet(tmp_path: Path) -> None:

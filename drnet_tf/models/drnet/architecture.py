@@ -11,9 +11,10 @@ import functools
 
 import numpy as np
 
+from drnet_tf.errors import require
 from drnet_tf.layers.geometry import INPUTS_PER_NODE, STEM_MULTIPLIER, CellGeometry, half
 from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
-from drnet_tf.models.config import Config, require
+from drnet_tf.models.config import Config
 
 PAPER_BRANCHES = ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "skip")
 STEMS = ("cifar", "imagenet")

@@ -6,8 +6,9 @@ import dataclasses
 import functools
 import math
 
+from drnet_tf.errors import require
 from drnet_tf.layers.geometry import half
-from drnet_tf.models.config import Config, require
+from drnet_tf.models.config import Config
 
 STEMS = ("cifar", "imagenet")
 #: Expansion, channels, blocks, stride of the first block.

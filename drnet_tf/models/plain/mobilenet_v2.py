@@ -24,15 +24,8 @@ class MobileNetV2(keras.Model):
         config: the architecture, a `MobileNetV2Config` or its dictionary.
         seed: kept for the interface; nothing in the model is random.
 
-    Call arguments:
-        images: float [batch, image_size, image_size, 3], pixels in 0..255; the model normalizes.
-        threshold: without effect.
-        training: as everywhere in Keras.
-
-    Returns:
-        logits: float32 [batch, classes].
-        routing: a `Routing` with units (): `selected` is true, `scores` are 0, `macs` are those of
-            the network.
+    Call arguments and what is returned are those of a `RoutedModel`. A threshold is without effect;
+    in the `Routing`, `selected` is true, `scores` are 0, and `macs` are those of the network.
     """
 
     controls: dict = {}  # the schedule sets nothing

@@ -48,14 +48,7 @@ class TrainingStep(Step):
         return metrics
 
     def lowered_for(self, platform: str, batch: tuple, values: StepValues) -> str:
-        """Compiles the step for a platform that need not be at hand, and does no step.
-
-        Args:
-            platform: of JAX: "cpu", "cuda", "tpu".
-
-        Returns:
-            The program, as StableHLO.
-        """
+        """Compiles to StableHLO for "cpu", "cuda" or "tpu", which need not be at hand."""
         *arguments, names = self._inputs(batch, values, False)
 
         def step(*arguments):
