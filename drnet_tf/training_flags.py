@@ -22,7 +22,7 @@ from drnet_tf.errors import UserError
 from drnet_tf.models.family import Family
 from drnet_tf.models.registry import FAMILIES, find_family, list_models, model_config
 from drnet_tf.runs.settings import Settings
-from drnet_tf.runs.workdir import Run
+from drnet_tf.runs.workdir import RENAMED_SETTINGS, Run
 
 NONE = "none"  # so that a command can take back what its flagfile or recipe says
 PAPER = "paper"
@@ -30,11 +30,6 @@ PAPER = "paper"
 _PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
 #: Fields that follow from others: the mean of the model's data, the length that --epochs gives.
 _NOT_FLAGS = ("fill", "mean", "deviation", "node_inputs", "epochs")
-#: Names that flags had in earlier versions.
-_FORMER = {
-    "recalibrate_threshold": "norm_moments_threshold",
-    "recalibrate_images": "norm_moments_images",
-}
 
 
 def define_flags() -> None:
@@ -46,7 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("recipe", PAPER, list(names), text)
     flags.DEFINE_float("epochs", None, "Length of the run; its stages keep their shares of it.")
     _define_flags([family.recipe for family in FAMILIES.values()], given_only=True)
-    for former, name in _FORMER.items():
+    for former, name in RENAMED_SETTINGS.items():
         flags.DEFINE_alias(former, name)
     _define_flags([Augmentation])
     _define_flags([Settings])

@@ -50,9 +50,7 @@ def test_the_command_says_that_there_is_a_folder_of_data_but_not_which():
 
 
 def test_settings_refuse_a_type_without_meaning_where_no_flag_does():
-    with pytest.raises(
-        UserError, match="dtype must be one of float32, .* not 'float8"
-    ):
+    with pytest.raises(UserError, match="dtype must be one of float32, .* not 'float8"):
         Settings(dtype="float8")
 
 

@@ -84,11 +84,7 @@ _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 def magnitude(operation: str, level: int, *, policy: str, side: int) -> float:
     """Returns the argument that an operation gets at a level, before its random sign.
 
-    Args:
-      operation: a name in the policy tables.
-      level: 0..9.
-      policy: "cifar10" or "imagenet"; they differ in how far translations go.
-      side: of the image in pixels.
+    Policies differ in how far translations go, as a share of the image's `side` in pixels.
     """
     share = level / _TOP_LEVEL
     match operation:

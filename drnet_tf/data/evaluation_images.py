@@ -13,6 +13,7 @@ from drnet_tf.data.errors import DataError
 from drnet_tf.data.fit import Fit
 from drnet_tf.data.in_memory import InMemoryDataset, load_npz
 from drnet_tf.data.order import epoch_order
+from drnet_tf.errors import require
 
 NPZ = ".npz"
 
@@ -75,8 +76,7 @@ def open_images(
 
 def first_images(images: EvaluationImages, split: str, count: int) -> np.ndarray:
     """Reads the first images of a split, float32 [count, height, width, 3] in 0..255."""
-    if count < 1:
-        raise DataError(f"the number of images must be 1 or more, not {count}")
+    require(count >= 1, "the number of images must be 1 or more", count)
     return np.concatenate([pixels for pixels, _ in images.batches(split, min(count, 64), count)])
 
 
@@ -85,8 +85,7 @@ def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray
 
     Where there are fewer, all of them. The first images may be of one class only.
     """
-    if count < 1:
-        raise DataError(f"the number of images must be 1 or more, not {count}")
+    require(count >= 1, "the number of images must be 1 or more", count)
     # Batches of one: no image is left over at the end.
     drawn = itertools.islice(images.shuffled(1, seed), count)
     return np.concatenate([pixels for pixels, _ in drawn])

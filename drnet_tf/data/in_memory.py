@@ -139,11 +139,7 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
     Returns:
       float32, the shape of `images`, values 0..255.
     """
-    if augmentation.autoaugment is not None or augmentation.random_resized_crop:
-        raise DataError(
-            "AutoAugment and random resized crops run in the tf.data pipeline only: switch them "
-            "off or use that pipeline."
-        )
+    check_augmentation(augmentation)
     batch, height, width = ops.shape(images)[:3]
     # Five numbers per image in [0, 1) from one draw: the parts never share a random number.
     draws = keras.random.uniform((5, batch, 1), dtype="float32", seed=_GivenSeed(seed))
@@ -158,6 +154,15 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
         fill = ops.convert_to_tensor(augmentation.fill, "float32")
         images = ops.where(erased[..., None], fill, images)
     return images
+
+
+def check_augmentation(augmentation: Augmentation) -> None:
+    """Refuses what `augment_batch` cannot do."""
+    if augmentation.autoaugment is not None or augmentation.random_resized_crop:
+        raise DataError(
+            "AutoAugment and random resized crops run in the tf.data pipeline only: use "
+            "--input_pipeline=tfdata, or --autoaugment=none and --norandom_resized_crop."
+        )
 
 
 class _GivenSeed(keras.random.SeedGenerator):

@@ -28,6 +28,7 @@ from drnet_tf.data.reading import (
     fits_in_memory,
     records,
 )
+from drnet_tf.errors import require
 
 _LARGEST_BUFFERED_BYTES = 2**31
 _SHUFFLE_BUFFER = 10_000
@@ -36,8 +37,7 @@ _FILES_AT_ONCE = 16
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     """Counts the full training batches of an epoch, of which there must be one."""
-    if batch_size < 1:
-        raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
+    require(batch_size >= 1, "the batch size must be 1 or more", batch_size)
     steps = dataset.num_examples["train"] // batch_size
     if not steps:
         raise DataError(
@@ -144,13 +144,11 @@ def evaluation_batches(
     Returns:
       (images float32 [batch, image_size, image_size, 3] in 0..255, labels int32 [batch]).
     """
-    if batch_size < 1:
-        raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
+    require(batch_size >= 1, "the batch size must be 1 or more", batch_size)
     count = dataset.num_examples.get(split, 0)
     tfds_split = dataset.split(split)
     if limit is not None:
-        if limit < 1:
-            raise DataError(f"The limit must be 1 image or more, got {limit}.")
+        require(limit >= 1, "the limit must be 1 image or more", limit)
         count = min(count, limit)
     # Decoding a whole set for a few images would take longer than reading them.
     if limit is None and fits_in_memory(dataset, split, image_size):

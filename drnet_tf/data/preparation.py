@@ -51,7 +51,7 @@ def prepared_builder(
 def _open(name: str, folder: str) -> tfds.core.DatasetBuilder | None:
     """Opens the builder of a prepared copy in `folder`, None if there is none."""
     try:
-        builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
+        return tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
     except tfds.core.registered.DatasetNotFoundError:
         return None
     except Exception as error:  # JSON, protobuf, feature and file errors, whatever is damaged
@@ -59,7 +59,6 @@ def _open(name: str, folder: str) -> tfds.core.DatasetBuilder | None:
             f"The prepared copy of {name} in {folder} cannot be read ({_first_line(error)}): "
             "prepare it again or copy it again."
         ) from error
-    return builder
 
 
 def _unprepared_builder(name: str, folder: str) -> tfds.core.DatasetBuilder:

@@ -58,11 +58,8 @@ def decoded_split(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns a whole split; it is read once and then stays in memory with `dataset`.
 
-    Args:
-      on_progress: called with the number of images read, of all, and the name of the split.
-
-    Returns:
-      (images uint8 [n, image_size, image_size, 3], labels int32 [n]) on the CPU, in stored order.
+    (images uint8 [n, image_size, image_size, 3], labels int32 [n]) are on the CPU, in stored order.
+    `on_progress` is called with the number of images read, of all, and the name of the split.
     """
     key = (dataset.split(split), image_size)
     if key not in dataset.decoded:

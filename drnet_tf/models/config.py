@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Self
 
 import numpy as np
+from keras import ops
 
 from drnet_tf.errors import InputError, require
 
@@ -43,6 +44,11 @@ class Config:
                 require(name == "mean" or min(value) > 0, f"{name} must be positive", value)
                 # JSON gives lists back: tuples keep the configuration hashable and comparable.
                 object.__setattr__(self, name, tuple(float(v) for v in value))
+
+    def normalized(self, images):
+        """Computes (images - mean) / deviation, float32, of images with channels last."""
+        mean, deviation = (np.asarray(getattr(self, k), "float32") for k in ("mean", "deviation"))
+        return (ops.cast(images, "float32") - mean) / deviation
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration in the types that JSON has."""

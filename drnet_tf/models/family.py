@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from drnet_tf.errors import UserError
 from drnet_tf.models.cost import CostTable
@@ -156,20 +156,13 @@ class Family(Protocol):
         resources: what E[R] can count; () where the objective has no such term.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> type[Any]: ...
-    @property
-    def recipe(self) -> type[Any]: ...
-    @property
-    def recipes(self) -> Mapping[str, Any]: ...
-    @property
-    def knob(self) -> Knob | None: ...
-    @property
-    def variants(self) -> Mapping[str, Variant]: ...
-    @property
-    def resources(self) -> tuple[str, ...]: ...
+    name: ClassVar[str]
+    config: ClassVar[type[Any]]
+    recipe: ClassVar[type[Any]]
+    recipes: ClassVar[Mapping[str, Any]]
+    knob: ClassVar[Knob | None] = None
+    variants: ClassVar[Mapping[str, Variant]]
+    resources: ClassVar[tuple[str, ...]] = ()
 
     def build(self, config: Any, seed: int | None = None, dtype: Any = None) -> Any:
         """Makes a model, whose variables `build` then creates; `seed` is of noise and drops."""

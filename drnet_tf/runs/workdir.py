@@ -113,8 +113,8 @@ class Run:
         )
 
 
-#: Names that settings had in earlier versions of run.json, and those that they have.
-_RENAMED = {
+#: Names that settings had in earlier versions, in run.json and as flags, and those that they have.
+RENAMED_SETTINGS = {
     "recalibrate_threshold": "norm_moments_threshold",
     "recalibrate_images": "norm_moments_images",
 }
@@ -125,7 +125,9 @@ def _of_one_dict(values: dict[str, Any], family: Family) -> dict[str, Any]:
 
     What it lacks came later, and was not done then: it has its default.
     """
-    flat = {_RENAMED.get(name, name): value for name, value in values.pop("settings").items()}
+    flat = {
+        RENAMED_SETTINGS.get(name, name): value for name, value in values.pop("settings").items()
+    }
     parts = {"recipe": family.recipe, "augmentation": Augmentation, "settings": Settings}
     for part, description in parts.items():
         names = [field.name for field in dataclasses.fields(description)]
@@ -187,8 +189,7 @@ def load_trained(workdir: str) -> Trained:
 def read_norm_moments(workdir: str) -> dict | None:
     """Reads at which `threshold`, and on how many `images`, norm moments were computed again.
 
-    Returns:
-        Both by name; None where that was not done.
+    None where that was not done.
     """
     paths = [pathlib.Path(workdir, name) for name in (NORM_MOMENTS_FILE, _OLD_NORM_MOMENTS_FILE)]
     path = next((path for path in paths if path.is_file()), None)

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
+from drnet_tf.data import in_memory
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.evaluation_images import NPZ
 from drnet_tf.data.fit import Fit
-from drnet_tf.data.in_memory import InMemoryDataset, augment_batch, batch_seed, load_npz, load_tfds
 from drnet_tf.data.order import epoch_order
-from drnet_tf.errors import UserError
+from drnet_tf.errors import UserError, require
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Run
 
@@ -85,7 +85,7 @@ def open_feed(
     if dataset.endswith(NPZ):
         if pipeline != "device":
             raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
-        return DeviceFeed(load_npz(dataset), image_size, on_validation, **settings)
+        return DeviceFeed(in_memory.load_npz(dataset), image_size, on_validation, **settings)
     # Here, so that a machine without TensorFlow can train on an .npz file.
     try:
         from drnet_tf.data.catalogue import open_dataset
@@ -99,7 +99,7 @@ def open_feed(
         dataset, data_dir or run.settings.data_dir, train_on_validation=on_validation
     )
     if pipeline == "device":
-        arrays = load_tfds(opened, image_size=image_size, on_progress=progress)
+        arrays = in_memory.load_tfds(opened, image_size=image_size, on_progress=progress)
         # The split holds the validation images already where they are trained on.
         return DeviceFeed(arrays, image_size, False, **settings)
     streamed = TfDataFeed(opened, image_size=image_size, **settings)
@@ -177,7 +177,7 @@ class DeviceFeed:
 
     def __init__(
         self,
-        dataset: InMemoryDataset,
+        dataset: in_memory.InMemoryDataset,
         image_size: int,
         train_on_validation: bool,
         batch_size: int,
@@ -185,11 +185,7 @@ class DeviceFeed:
         seed: int,
         share: tuple[int, int] = (0, 1),
     ):
-        if augmentation.autoaugment or augmentation.random_resized_crop:
-            raise UserError(
-                "AutoAugment and random resized crops need --input_pipeline=tfdata; switch them "
-                "off with --autoaugment=none and --norandom_resized_crop to use device"
-            )
+        in_memory.check_augmentation(augmentation)
         parts = [dataset.splits["train"]]
         if train_on_validation and "validation" in dataset.splits:
             parts.append(dataset.splits["validation"])
@@ -199,8 +195,8 @@ class DeviceFeed:
                 f"the images of {dataset.name} have {images.shape[1]} x {images.shape[2]} pixels "
                 f"and the model {image_size} x {image_size}; choose --image_size to fit"
             )
-        if not 1 <= batch_size <= len(images):
-            raise UserError(f"batch_size must be between 1 and {len(images)}, not {batch_size}")
+        count = len(images)
+        require(1 <= batch_size <= count, f"batch_size must be between 1 and {count}", batch_size)
         self.arrays: tuple = (images, labels.astype("int32"))
         self.classes = len(dataset.class_names)
         self.fit = dataset.fit
@@ -216,7 +212,7 @@ class DeviceFeed:
         size = self.batch_size // processes
         for step in range(done, self.steps_per_epoch):
             first = step * self.batch_size + process * size
-            yield order[first : first + size], batch_seed(self.seed, epoch, step)
+            yield order[first : first + size], in_memory.batch_seed(self.seed, epoch, step)
 
     def unaugmented(self):
         feed = copy.copy(self)
@@ -225,4 +221,4 @@ class DeviceFeed:
 
     def prepare(self, arrays, indices, seed):
         images, labels = (ops.take(array, indices, axis=0) for array in arrays)
-        return augment_batch(images, seed, self.augmentation), labels
+        return in_memory.augment_batch(images, seed, self.augmentation), labels

@@ -40,6 +40,8 @@ def train(
 ) -> int:
     """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
 
+    Returns the number of steps that the model has seen.
+
     Args:
         step_function: a `TrainingStep`; has the attributes `model` and `optimizer`.
         schedule: what to do at which step.
@@ -52,9 +54,6 @@ def train(
         observers: called after every `observe_epochs` epochs and after the last step, while the
             model has the weights that it would be used with.
         placement: of the processes that share the run the chief writes checkpoints and reports.
-
-    Returns:
-        The number of steps that the model has seen.
 
     Raises:
         UserError: the loss is not finite, or a checkpoint cannot be used.
@@ -128,11 +127,7 @@ class _Loop:
     def run_epoch(
         self, epoch: int, terminated: threading.Event, checkpoint_seconds: float
     ) -> dict[str, float | int]:
-        """Does the steps of an epoch that are not done yet.
-
-        Returns:
-            Its row of metrics.csv.
-        """
+        """Does the steps of an epoch that are not done yet; returns its row of metrics.csv."""
         steps_per_epoch, first = self.feed.steps_per_epoch, self.step
         self.sums = _MetricSums()
         started = time.monotonic()

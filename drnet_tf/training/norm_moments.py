@@ -31,6 +31,8 @@ def set_norm_moments(
 ) -> dict[str, np.ndarray]:
     """Sets the moving moments of a model to the plain averages of the moments of batches.
 
+    Returns them by the paths of their variables, float32.
+
     A batch goes through the model once and each normalization uses the moments of its own input, as
     in training, but the branches are selected as in evaluation. All images count for the moments of
     a branch, also those that do not select it, as in training.
@@ -39,9 +41,6 @@ def set_norm_moments(
         batches: images, float [batch, height, width, 3] in 0..255, all batches of one size.
         threshold: T of the selection.
         progress: called with the number of batches done.
-
-    Returns:
-        The moments by the paths of their variables, float32.
     """
     layers = [layer for layer in all_layers(model) if isinstance(layer, BatchNorm)]
     variables = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]

@@ -10,11 +10,11 @@ from drnet_tf.models.drnet.network import DRNet
 from drnet_tf.models.drnet.objective import make_objective
 from drnet_tf.models.drnet.recipe import RECIPES, Recipe, step_values
 from drnet_tf.models.drnet.variants import VARIANTS
-from drnet_tf.models.family import WORK, Knob, Objective
+from drnet_tf.models.family import WORK, Family, Knob, Objective
 from drnet_tf.models.objective import RESOURCES, Resource
 
 
-class DRNetFamily:
+class DRNetFamily(Family):
     """Offers Dynamic Routing Networks (Cai et al.); units are cells, connections, branches."""
 
     name = "drnet"

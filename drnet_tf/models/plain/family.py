@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from drnet_tf.models.family import Objective
+from drnet_tf.models.family import Family, Objective
 from drnet_tf.models.objective import Resource, accuracy, cross_entropy
 from drnet_tf.models.plain.architecture import MobileNetV2Config
 from drnet_tf.models.plain.cost import cost_table
@@ -16,16 +16,14 @@ from drnet_tf.models.plain.recipe import RECIPES, Recipe, step_values
 from drnet_tf.models.plain.variants import VARIANTS
 
 
-class PlainFamily:
+class PlainFamily(Family):
     """Offers networks without routing, beside which those with it are measured: MobileNetV2."""
 
     name = "plain"
     config = MobileNetV2Config
     recipe = Recipe
     recipes = RECIPES
-    knob = None
     variants = VARIANTS
-    resources = ()
     cost = staticmethod(cost_table)
     step_values = staticmethod(step_values)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 from keras import ops
 
 from drnet_tf.layers.batch_norm import BatchNorm
@@ -65,10 +64,7 @@ class MobileNetV2(keras.Model):
         self.classifier.build(features)
 
     def call(self, images, threshold=None, training=False):
-        mean, deviation = (
-            np.asarray(v, "float32") for v in (self.config.mean, self.config.deviation)
-        )
-        x = ops.cast((ops.cast(images, "float32") - mean) / deviation, self.compute_dtype)
+        x = ops.cast(self.config.normalized(images), self.compute_dtype)
         x = ops.relu6(self.stem_norm(self.stem(x), training=training))
         for block in self.blocks:
             x = block(x, training=training)
