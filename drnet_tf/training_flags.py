@@ -28,8 +28,6 @@ NONE = "none"  # so that a command can take back what its flagfile or recipe say
 PAPER = "paper"
 #: What stands for a place on a machine in the command of a run.
 _PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
-#: Fields that follow from others: the mean of the model's data, the length that --epochs gives.
-_NOT_FLAGS = ("fill", "mean", "deviation", "node_inputs", "epochs")
 
 
 def define_flags() -> None:
@@ -54,6 +52,12 @@ def define_model_flags() -> None:
     _define_flags([family.config for family in FAMILIES.values()], given_only=True)
 
 
+def _fields(description: Any) -> list[dataclasses.Field]:
+    """Lists the fields that are flags of their own; --epochs is of all recipes together."""
+    fields = [field for field in dataclasses.fields(description) if field.name != "epochs"]
+    return [field for field in fields if field.metadata.get("flag", True)]
+
+
 def _define_flags(descriptions: Iterable[type], given_only: bool = False) -> None:
     """Defines a flag for each field of some dataclasses, explained by their docstrings.
 
@@ -63,8 +67,8 @@ def _define_flags(descriptions: Iterable[type], given_only: bool = False) -> Non
     defined = set()
     for description in descriptions:
         kinds, texts = typing.get_type_hints(description), described_fields(description)
-        for field in dataclasses.fields(description):
-            if field.name not in defined and field.name not in _NOT_FLAGS:
+        for field in _fields(description):
+            if field.name not in defined:
                 defined.add(field.name)
                 default = None if given_only else field.default
                 _define_flag(field, kinds[field.name], default, texts[field.name])
@@ -118,8 +122,7 @@ def read_run() -> Run:
 
 def read_flags(description: type, **further: Any) -> Any:
     """Makes an instance of a dataclass from its flags."""
-    names = [field.name for field in dataclasses.fields(description)]
-    values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
+    values = {field.name: flags.FLAGS[field.name].value for field in _fields(description)}
     if values.get("autoaugment") == NONE:
         values["autoaugment"] = None
     return description(**values | further)
@@ -155,9 +158,8 @@ def _given(family: Family, part: str) -> dict[str, Any]:
     own = {field.name for field in dataclasses.fields(getattr(family, part))}
     given = {}
     for other in FAMILIES.values():
-        for field in dataclasses.fields(getattr(other, part)):
-            name = field.name
-            if name in _NOT_FLAGS or not flags.FLAGS[name].present:
+        for name in (field.name for field in _fields(getattr(other, part))):
+            if not flags.FLAGS[name].present:
                 continue
             if name not in own:
                 raise UserError(f"{flags.FLAGS.model} has no {name}: leave out --{name}")
@@ -194,7 +196,7 @@ def _recipe_flags(run: Run) -> dict[str, Any]:
 
 def _changed(before: Any, after: Any) -> dict[str, Any]:
     """Returns the fields that have flags and differ, with their later values."""
-    names = [field.name for field in dataclasses.fields(after) if field.name not in _NOT_FLAGS]
+    names = [field.name for field in _fields(after)]
     return {
         name: getattr(after, name)
         for name in names

@@ -40,7 +40,7 @@ class Augmentation:
         default=None, metadata={"choices": ("none", *AUTOAUGMENT_POLICIES)}
     )
     random_resized_crop: bool = False
-    fill: tuple[float, float, float] = CIFAR10_MEAN
+    fill: tuple[float, float, float] = field(default=CIFAR10_MEAN, metadata={"flag": False})
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):

@@ -16,7 +16,7 @@ class Config:
     """Holds what every configuration begins with.
 
     A family adds `mean`, `deviation` and fields of its own. The metadata of a field may have its
-    `choices`, or the `least` that it can be as a whole number.
+    `choices`, the `least` that it can be as a whole number, and `flag`, false where it is none.
 
     Args:
         image_size: height and width of the input in pixels.
@@ -65,6 +65,11 @@ class Config:
             for name, value in values.items()
         }
         return cls(**fields)
+
+
+def pixels() -> Any:
+    """Makes a field of three numbers on the 0..255 scale, which is no flag: the task says it."""
+    return dataclasses.field(default=(127.5, 127.5, 127.5), metadata={"flag": False})
 
 
 def _as_list(value: Any) -> Any:

@@ -14,7 +14,7 @@ from PIL import Image
 from drnet_tf.data import pipeline, reading
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.catalogue import Dataset, open_dataset
-from drnet_tf.data.decoding import random_resized_crop, whole_or_centre
+from drnet_tf.data.decoding import as_evaluated, random_resized_crop
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.order import epoch_order, epoch_seed
 from drnet_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
@@ -167,14 +167,14 @@ def test_square_images_are_resized_whole_as_pillow_does(digits: Dataset) -> None
 def test_other_images_lose_their_borders() -> None:
     # A horizontal ramp, 96 high and 160 wide: short side to 64 / 0.875, centre 64 of it.
     ramp = np.broadcast_to(np.arange(160, dtype=np.uint8)[None, :, None], (96, 160, 3))
-    result = whole_or_centre(tf.constant(ramp), 64).numpy()
+    result = as_evaluated(tf.constant(ramp), 64).numpy()
     assert result.shape == (64, 64, 3) and result.dtype == np.uint8
     scale = 64 / 0.875 / 96
     width = round(160 * scale)
     left = (width - 64) // 2
     expected = (left + np.arange(64) + 0.5) * 160 / width - 0.5
     assert np.abs(result[:, :, 0] - expected).max() <= 1
-    tall = whole_or_centre(tf.constant(ramp.transpose(1, 0, 2)), 64).numpy()
+    tall = as_evaluated(tf.constant(ramp.transpose(1, 0, 2)), 64).numpy()
     assert np.array_equal(tall, result.transpose(1, 0, 2))
 
 

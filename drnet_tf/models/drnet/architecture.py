@@ -14,7 +14,7 @@ import numpy as np
 from drnet_tf.errors import require
 from drnet_tf.layers.geometry import INPUTS_PER_NODE, STEM_MULTIPLIER, CellGeometry, half
 from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
-from drnet_tf.models.config import Config
+from drnet_tf.models.config import Config, pixels
 
 PAPER_BRANCHES = ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "skip")
 STEMS = ("cifar", "imagenet")
@@ -47,9 +47,11 @@ class DRNetConfig(Config):
     recalibration: str = dataclasses.field(
         default="gumbel_softmax", metadata={"choices": RECALIBRATIONS}
     )
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    node_inputs: tuple[tuple[int, int], ...] = ()
+    mean: tuple[float, float, float] = pixels()
+    deviation: tuple[float, float, float] = pixels()
+    node_inputs: tuple[tuple[int, int], ...] = dataclasses.field(
+        default=(), metadata={"flag": False}
+    )
     connection_seed: int = dataclasses.field(default=0, metadata={"least": 0})
 
     def __post_init__(self):

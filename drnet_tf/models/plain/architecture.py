@@ -8,7 +8,7 @@ import math
 
 from drnet_tf.errors import require
 from drnet_tf.layers.geometry import half
-from drnet_tf.models.config import Config
+from drnet_tf.models.config import Config, pixels
 
 STEMS = ("cifar", "imagenet")
 #: Expansion, channels, blocks, stride of the first block.
@@ -72,8 +72,8 @@ class MobileNetV2Config(Config):
 
     width: float = 1.0
     stem: str = dataclasses.field(default="cifar", metadata={"choices": STEMS})
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    mean: tuple[float, float, float] = pixels()
+    deviation: tuple[float, float, float] = pixels()
 
     def __post_init__(self):
         super().__post_init__()
