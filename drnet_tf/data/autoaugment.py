@@ -140,7 +140,8 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
         applied = draw(2 * stage + 2) < probability
         groups = sorted({names.index(name) for name, _, _ in entries})
         # Group 0 is of the images that stay as they are.
-        group = tf.gather(_positions(groups, len(names)), operation)
+        positions = [groups.index(i) + 1 if i in groups else 0 for i in range(len(names))]
+        group = tf.gather(positions, operation)
         group = tf.where(applied, group, 0)
         places = tf.dynamic_partition(tf.range(batch), group, len(groups) + 1)
         parts = tf.dynamic_partition(images, group, len(groups) + 1)
@@ -150,8 +151,3 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
             parts[index] = apply(parts[index], arguments[index])
         images = tf.ensure_shape(tf.dynamic_stitch(places, parts), images.shape)
     return images
-
-
-def _positions(groups: list[int], size: int) -> list[int]:
-    """Returns for each operation its group, counted from 1; 0 where it does not occur."""
-    return [groups.index(index) + 1 if index in groups else 0 for index in range(size)]

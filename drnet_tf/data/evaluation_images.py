@@ -38,12 +38,9 @@ class EvaluationImages(Protocol):
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs of images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch].
+        """Gives images, float32 [batch, height, width, 3] in 0..255, with labels, int32 [batch].
 
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: of all batches but the last, which may be smaller.
-            limit: how many images to read, the first ones; None for all.
+        Only the first `limit` images are read, if it is given. The last batch may be smaller.
         """
 
     def shuffled(

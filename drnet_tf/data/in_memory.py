@@ -53,14 +53,10 @@ class InMemoryDataset:
 def load_tfds(
     dataset: Dataset, *, image_size: int, on_progress: Progress = silent
 ) -> InMemoryDataset:
-    """Reads all splits of an opened data set.
+    """Reads all splits of an opened data set, which must be small enough to be held.
 
-    Args:
-      image_size: height and width that images are brought to.
-      on_progress: called with the number of images read, of all, and the name of the split.
-
-    Raises:
-      DataError: the set is too large to be held, or a file is damaged.
+    Images are brought to `image_size`. `on_progress` is called with the number of images read, of
+    all, and the name of the split.
     """
     from drnet_tf.data.reading import decoded_split, fits_in_memory
 
@@ -216,7 +212,7 @@ def _near(length: int, draw: Any, side: int) -> Any:
 
 
 def _integers(draws: Any, count: int) -> Any:
-    """Numbers in [0, 1) to integers in [0, count)."""
+    """Turns numbers in [0, 1) into integers in [0, count)."""
     # The product of a number just below 1 may round up to `count`.
     return ops.minimum(ops.cast(ops.floor(draws * count), "int32"), count - 1)
 

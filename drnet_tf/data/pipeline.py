@@ -79,10 +79,6 @@ def training_batches(
     Returns:
       (images float32 [batch_size / n, image_size, image_size, 3] in 0..255,
       labels int32 [batch_size / n]). Iterate through `guarded` to learn which file is damaged.
-
-    Raises:
-      DataError: the batch is larger than the split, or (where the set is held in memory) a file is
-        damaged.
     """
     steps = steps_per_epoch(dataset, batch_size)
     seeds = tf.constant(epoch_seed(seed, epoch), tf.int64)

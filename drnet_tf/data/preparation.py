@@ -1,4 +1,4 @@
-"""Finding a data set that tensorflow-datasets has prepared, and preparing one that it has not."""
+"""Finds a data set that tensorflow-datasets has prepared, and prepares one that it has not."""
 
 from __future__ import annotations
 

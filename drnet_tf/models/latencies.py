@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import UserError, require
 from drnet_tf.models.objective import Resource
 from drnet_tf.models.registry import FAMILIES, family_of
 
@@ -39,14 +39,12 @@ class LatencyTable:
 
     def __post_init__(self):
         shape = family_of(self.config).cost(self.config).units
-        if np.shape(self.units) != shape:
-            raise UserError(
-                f"branches must have the shape {list(shape)}, not {list(np.shape(self.units))}"
-            )
+        found = np.shape(self.units)
+        require(found == shape, f"branches must have the shape {list(shape)}", list(found))
         if not (np.all(np.isfinite(self.units)) and np.min(self.units) >= 0):
             raise UserError("branches must be numbers of microseconds, 0 or more")
-        if not 0 < self.fixed < np.inf:
-            raise UserError(f"fixed must be a number of microseconds above 0, not {self.fixed}")
+        positive = 0 < self.fixed < np.inf
+        require(positive, "fixed must be a number of microseconds above 0", self.fixed)
 
     @property
     def resource(self) -> Resource:

@@ -103,9 +103,6 @@ def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[s
 
     Args:
         needed: columns that every row must have; in the others a field may be empty.
-
-    Raises:
-        UserError: a row lacks one of them, or the file is damaged.
     """
     path = pathlib.Path(workdir, CSV_FILE)
     if not path.is_file():

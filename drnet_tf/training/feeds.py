@@ -70,9 +70,6 @@ def open_feed(
         progress: called with the number of images read, of all, and the name of the split, where
             they are read into memory.
         share: the number of this process, and of all; the latter divides the batch size.
-
-    Raises:
-        UserError: the data is missing or damaged, or does not go with the pipeline.
     """
     dataset, pipeline = run.dataset, run.settings.input_pipeline
     image_size, on_validation = run.config.image_size, run.settings.train_on_validation

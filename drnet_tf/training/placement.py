@@ -43,8 +43,7 @@ class Placement:
     def together(self) -> Iterator[None]:
         """Wraps what the processes do in step; none leaves it before the others.
 
-        Raises:
-            UserError: another process has ended, or cannot be reached.
+        Where one has ended, or cannot be reached, a UserError says so.
         """
         try:
             try:
