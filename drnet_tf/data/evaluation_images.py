@@ -46,10 +46,7 @@ class EvaluationImages(Protocol):
     def shuffled(
         self, batch_size: int, seed: int, epoch: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gives the training images as `batches` does, but in an order drawn from (seed, epoch).
-
-        Batches are full: what is left at the end is dropped.
-        """
+        """Gives full batches of the training images, in an order drawn from (seed, epoch)."""
 
 
 def open_images(

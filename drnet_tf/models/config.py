@@ -16,7 +16,8 @@ class Config:
     """Holds what every configuration begins with.
 
     A family adds `mean`, `deviation` and fields of its own. The metadata of a field may have its
-    `choices`, the `least` that it can be as a whole number, and `flag`, false where it is none.
+    `choices`, the `least` that it can be as a whole number, `flag`, false where it is none, and
+    `shapes`, false where no shape in the network depends on it.
 
     Args:
         image_size: height and width of the input in pixels.
@@ -69,7 +70,9 @@ class Config:
 
 def pixels() -> Any:
     """Makes a field of three numbers on the 0..255 scale, which is no flag: the task says it."""
-    return dataclasses.field(default=(127.5, 127.5, 127.5), metadata={"flag": False})
+    return dataclasses.field(
+        default=(127.5, 127.5, 127.5), metadata={"flag": False, "shapes": False}
+    )
 
 
 def _as_list(value: Any) -> Any:

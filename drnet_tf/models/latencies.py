@@ -17,8 +17,6 @@ from drnet_tf.models.objective import Resource
 from drnet_tf.models.registry import FAMILIES, family_of
 
 UNIT = "microseconds"
-#: Fields of a configuration that the shapes of its branches do not depend on.
-_OF_NO_EFFECT = ("mean", "deviation", "recalibration", "connection_seed")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +52,9 @@ class LatencyTable:
     def check_config(self, config: Any) -> None:
         """Checks that a network has the units that were measured."""
         measured, wanted = self.config.to_dict(), config.to_dict()
-        for name in wanted:
-            if name not in _OF_NO_EFFECT and measured.get(name) != wanted[name]:
+        for field in dataclasses.fields(config):
+            name = field.name
+            if field.metadata.get("shapes", True) and measured.get(name) != wanted[name]:
                 raise UserError(
                     f"it is of another network: its {name} is {measured.get(name)}, not "
                     f"{wanted[name]}; measure this one with python -m export.latency_table"

@@ -45,14 +45,14 @@ class DRNetConfig(Config):
     stem: str = dataclasses.field(default="cifar", metadata={"choices": STEMS})
     router: str = dataclasses.field(default="routernet", metadata={"choices": ROUTERS})
     recalibration: str = dataclasses.field(
-        default="gumbel_softmax", metadata={"choices": RECALIBRATIONS}
+        default="gumbel_softmax", metadata={"choices": RECALIBRATIONS, "shapes": False}
     )
     mean: tuple[float, float, float] = pixels()
     deviation: tuple[float, float, float] = pixels()
     node_inputs: tuple[tuple[int, int], ...] = dataclasses.field(
         default=(), metadata={"flag": False}
     )
-    connection_seed: int = dataclasses.field(default=0, metadata={"least": 0})
+    connection_seed: int = dataclasses.field(default=0, metadata={"least": 0, "shapes": False})
 
     def __post_init__(self):
         super().__post_init__()
