@@ -12,9 +12,12 @@ from drnet_tf import quiet
 quiet.start()  # before TensorFlow is imported: its notes would hide what a command says
 
 if TYPE_CHECKING:
-    from drnet_tf.models.drnet.architecture import DRNetConfig
-    from drnet_tf.models.drnet.network import DRNet
-    from drnet_tf.models.registry import build_from_config, build_model, list_models, model_config
+    from drnet_tf.models.drnet.architecture import DRNetConfig as DRNetConfig
+    from drnet_tf.models.drnet.network import DRNet as DRNet
+    from drnet_tf.models.registry import build_from_config as build_from_config
+    from drnet_tf.models.registry import build_model as build_model
+    from drnet_tf.models.registry import list_models as list_models
+    from drnet_tf.models.registry import model_config as model_config
 
 __version__ = "0.1.0"
 
@@ -26,14 +29,7 @@ _MODULES = {
     "list_models": "models.registry",
     "model_config": "models.registry",
 }
-__all__ = [
-    "DRNet",
-    "DRNetConfig",
-    "build_from_config",
-    "build_model",
-    "list_models",
-    "model_config",
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

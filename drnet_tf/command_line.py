@@ -16,9 +16,7 @@ PACKAGES = ("drnet_tf", "export", "benchmarks")
 
 
 def run(
-    main: Callable[..., None],
-    arguments: list[str] | None = None,
-    operands: tuple[str, ...] = (),
+    main: Callable[..., None], arguments: list[str] | None = None, operands: tuple[str, ...] = ()
 ) -> None:
     """Parses the flags of `arguments` (those of the process by default) and calls `main`.
 
@@ -28,7 +26,7 @@ def run(
 
     A `UserError`, or a file that cannot be read or written, ends the process with one line and
     exit status 1; a flag that makes no sense likewise; Ctrl-C with status 130 and SIGTERM, where
-    the work can go on later, with 143. Anything else is a defect and shows its traceback.
+    the work can be resumed, with 143. Anything else is a defect and shows its traceback.
     """
     logging.set_verbosity(logging.ERROR)  # the frameworks warn of choices that are ours
 
@@ -57,7 +55,7 @@ def run(
 def _show_in_help() -> None:
     """Has --help list the flags that other modules of the project have defined for this command.
 
-    By itself it lists those alone that the module defines that is run.
+    absl lists only those that the module itself defines.
     """
     for module, defined in flags.FLAGS.flags_by_module_dict().items():
         if module.split(".")[0] in PACKAGES:

@@ -41,14 +41,7 @@ def define_json_flag() -> None:
 
 
 def require_flags(**needed: str) -> None:
-    """Checks that flags are given.
-
-    Args:
-        needed: what each of them names, such as workdir="a training run".
-
-    Raises:
-        UserError: one is missing; the message names all of them.
-    """
+    """Checks that flags are given, which name such things as workdir="a training run"."""
     if not all(flags.FLAGS[name].value for name in needed):
         listed = " and ".join(f"--{name}, {what}" for name, what in needed.items())
         raise UserError(f"needed: {listed}")
@@ -64,9 +57,6 @@ def read_thresholds(
 
     Returns:
         The values; one None, with which all units run, for a family without routing.
-
-    Raises:
-        UserError: a value is not one that the knob can take, or there is no knob.
     """
     given = flags.FLAGS.thresholds
     if family.knob is None:
@@ -84,14 +74,7 @@ def read_thresholds(
 
 
 def read_threshold(family: Family) -> float | None:
-    """Reads --threshold for a family.
-
-    Returns:
-        The value, or the family's default; None for a family without routing.
-
-    Raises:
-        UserError: the value is not one that the knob can take, or there is no knob.
-    """
+    """Reads --threshold, or the family's default; None for a family without routing."""
     given = flags.FLAGS.threshold
     if family.knob is None:
         _refuse_knob(family, given)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rich import progress as rich_progress
 from rich.console import Console
@@ -26,8 +25,8 @@ class ProgressBar:
     Args:
         title: what is being done.
         stream: where to show it; standard error by default, so that results can be redirected.
-        patience: seconds of work, from the first report on, of which nothing is shown; None shows
-            the bar before the first report already.
+        patience: seconds of work, from the first report on, of which nothing is shown, such as
+            infinity for all; None shows the bar before the first report already.
     """
 
     def __init__(self, title: str, stream=None, patience: float | None = None):
@@ -61,12 +60,7 @@ class ProgressBar:
         self.last_line = time.monotonic()
         self.patience = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_) -> None:
         if self.bar is not None:
             self.bar.stop()
 

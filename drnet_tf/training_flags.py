@@ -22,19 +22,12 @@ from drnet_tf.errors import UserError
 from drnet_tf.models.family import Family
 from drnet_tf.models.registry import FAMILIES, find_family, list_models, model_config
 from drnet_tf.runs.settings import Settings
-from drnet_tf.runs.workdir import Run
+from drnet_tf.runs.workdir import RENAMED_SETTINGS, Run
 
 NONE = "none"  # so that a command can take back what its flagfile or recipe says
 PAPER = "paper"
 #: What stands for a place on a machine in the command of a run.
 _PLACES = {"data_dir": "DIR", "latency_table": "FILE", "initial_weights": "OTHER_RUN"}
-#: Fields that follow from others: the mean of the model's data, the length that --epochs gives.
-_NOT_FLAGS = ("fill", "mean", "deviation", "node_inputs", "epochs")
-#: Names that flags had in earlier versions.
-_FORMER = {
-    "recalibrate_threshold": "norm_moments_threshold",
-    "recalibrate_images": "norm_moments_images",
-}
 
 
 def define_flags() -> None:
@@ -46,7 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("recipe", PAPER, list(names), text)
     flags.DEFINE_float("epochs", None, "Length of the run; its stages keep their shares of it.")
     _define_flags([family.recipe for family in FAMILIES.values()], given_only=True)
-    for former, name in _FORMER.items():
+    for former, name in RENAMED_SETTINGS.items():
         flags.DEFINE_alias(former, name)
     _define_flags([Augmentation])
     _define_flags([Settings])
@@ -59,6 +52,12 @@ def define_model_flags() -> None:
     _define_flags([family.config for family in FAMILIES.values()], given_only=True)
 
 
+def _fields(description: Any) -> list[dataclasses.Field]:
+    """Lists the fields that are flags of their own; --epochs is of all recipes together."""
+    fields = [field for field in dataclasses.fields(description) if field.name != "epochs"]
+    return [field for field in fields if field.metadata.get("flag", True)]
+
+
 def _define_flags(descriptions: Iterable[type], given_only: bool = False) -> None:
     """Defines a flag for each field of some dataclasses, explained by their docstrings.
 
@@ -68,11 +67,20 @@ def _define_flags(descriptions: Iterable[type], given_only: bool = False) -> Non
     defined = set()
     for description in descriptions:
         kinds, texts = typing.get_type_hints(description), described_fields(description)
-        for field in dataclasses.fields(description):
-            if field.name not in defined and field.name not in _NOT_FLAGS:
+        for field in _fields(description):
+            if field.name not in defined:
                 defined.add(field.name)
                 default = None if given_only else field.default
                 _define_flag(field, kinds[field.name], default, texts[field.name])
+
+
+_DEFINE: dict[Any, Any] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    tuple: flags.DEFINE_list,
+}
 
 
 class _OptionalFloat(flags.FloatParser):
@@ -85,29 +93,18 @@ class _OptionalFloat(flags.FloatParser):
 def _define_flag(field: dataclasses.Field, kind: Any, default: Any, text: str) -> None:
     if choices := field.metadata.get("choices"):
         flags.DEFINE_enum(field.name, default, choices, text)
-        return
-    if kind == float | None:
+    elif kind == float | None:
         flags.DEFINE(_OptionalFloat(), field.name, default, text)
-        return
-    if typing.get_origin(kind) is tuple:
-        flags.DEFINE_list(field.name, default, text)
-        return
-    if isinstance(kind, types.UnionType):
-        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
-    define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-    }.get(kind, flags.DEFINE_string)
-    define(field.name, default, text)
+    else:
+        # Of a tuple, and of a kind or None, this is what the flag depends on.
+        plain = typing.get_origin(kind) or kind
+        if isinstance(kind, types.UnionType):
+            plain = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+        _DEFINE[plain](field.name, default, text)
 
 
 def read_run() -> Run:
-    """Reads the training run that the flags describe.
-
-    Raises:
-        UserError: a flag is missing, or makes no sense.
-    """
+    """Reads the training run that the flags describe."""
     values = flags.FLAGS
     for name in ("model", "dataset"):
         if not values[name].value:
@@ -125,11 +122,10 @@ def read_run() -> Run:
 
 def read_flags(description: type, **further: Any) -> Any:
     """Makes an instance of a dataclass from its flags."""
-    names = [field.name for field in dataclasses.fields(description)]
-    values = {name: flags.FLAGS[name].value for name in names if name not in _NOT_FLAGS}
+    values = {field.name: flags.FLAGS[field.name].value for field in _fields(description)}
     if values.get("autoaugment") == NONE:
         values["autoaugment"] = None
-    return _made(description, values | further)
+    return description(**values | further)
 
 
 def read_recipe() -> Any:
@@ -139,55 +135,37 @@ def read_recipe() -> Any:
     if name not in family.recipes:
         known = ", ".join(family.recipes)
         raise UserError(f"{flags.FLAGS.model} has the recipes {known}, not {name}")
-    given = _given(family, "recipe")
-    recipe = _made(lambda **changes: dataclasses.replace(family.recipes[name], **changes), given)
+    recipe = dataclasses.replace(family.recipes[name], **_given(family, "recipe"))
     return recipe if epochs is None else recipe.of_epochs(epochs)
 
 
 def config_from_flags() -> Any:
     """Reads the architecture that the flags of `define_model_flags` describe."""
-    try:
-        family = _family()
-        changes = _given(family, "config")
-        return model_config(flags.FLAGS.model, **changes)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return model_config(flags.FLAGS.model, **_given(_family(), "config"))
 
 
 def _family() -> Family:
     # Without --model, as in tests of recipes, flags are those of the first family.
     name = flags.FLAGS.model
-    try:
-        return find_family(name) if name else next(iter(FAMILIES.values()))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return find_family(name) if name else next(iter(FAMILIES.values()))
 
 
 def _given(family: Family, part: str) -> dict[str, Any]:
-    """Returns what flags say of a family's recipe or configuration, of those that are given.
+    """Returns what the given flags say of a family's recipe or configuration.
 
-    Raises:
-        UserError: one is given that only another family has.
+    One that only another family has is refused.
     """
     own = {field.name for field in dataclasses.fields(getattr(family, part))}
     given = {}
     for other in FAMILIES.values():
-        for field in dataclasses.fields(getattr(other, part)):
-            name = field.name
-            if name in _NOT_FLAGS or not flags.FLAGS[name].present:
+        for name in (field.name for field in _fields(getattr(other, part))):
+            if not flags.FLAGS[name].present:
                 continue
             if name not in own:
                 raise UserError(f"{flags.FLAGS.model} has no {name}: leave out --{name}")
             value = flags.FLAGS[name].value
             given[name] = tuple(value) if isinstance(value, list) else value
     return given
-
-
-def _made(make, values: dict[str, Any]) -> Any:
-    try:
-        return make(**values)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def command_of(run: Run) -> str:
@@ -219,7 +197,7 @@ def _recipe_flags(run: Run) -> dict[str, Any]:
 
 def _changed(before: Any, after: Any) -> dict[str, Any]:
     """Returns the fields that have flags and differ, with their later values."""
-    names = [field.name for field in dataclasses.fields(after) if field.name not in _NOT_FLAGS]
+    names = [field.name for field in _fields(after)]
     return {
         name: getattr(after, name)
         for name in names

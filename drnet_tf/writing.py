@@ -54,11 +54,7 @@ def _tidy(path: pathlib.Path) -> None:
 
 
 def check_writable(path: pathlib.Path | str) -> None:
-    """Checks, before the work whose result it is to hold, that a file can be written.
-
-    Raises:
-        OSError: it cannot.
-    """
+    """Checks that a file can be written, before the work whose result it is to hold."""
     path = pathlib.Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file")

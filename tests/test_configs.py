@@ -7,7 +7,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from drnet_tf import training_flags
-from drnet_tf.data import Augmentation
+from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.models import list_models
 from drnet_tf.models.drnet.recipe import step_values
 

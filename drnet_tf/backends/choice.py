@@ -13,11 +13,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def backend_name() -> str:
-    """Returns the name of the Keras backend in use.
-
-    Raises:
-        UserError: nothing here runs on it.
-    """
+    """Returns the name of the Keras backend in use, which must be one that all here runs on."""
     name = keras.backend.backend()
     if name not in BACKENDS:
         raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}, not {name}")

@@ -1,4 +1,4 @@
-"""Functions of a model, compiled by JAX. `drnet_tf.backends.tensorflow` has the same functions."""
+"""Functions of a model, compiled by JAX. `drnet_tf.backends.tensorflow` says what they return."""
 
 from __future__ import annotations
 
@@ -18,14 +18,7 @@ def compiled(function: Callable) -> Callable:
 
 
 def compile_updates(model, variables: Sequence) -> Callable[..., list[np.ndarray]]:
-    """Compiles what an evaluation of a model would leave in some of its variables.
-
-    Args:
-        variables: none of them is trained.
-
-    Returns:
-        A function of images [batch, ...] and a threshold, which gives their values.
-    """
+    """Compiles what an evaluation would leave in some variables, none of which is trained."""
     places = {id(variable): i for i, variable in enumerate(model.non_trainable_variables)}
     indices = [places[id(variable)] for variable in variables]
 
@@ -42,13 +35,7 @@ def compile_updates(model, variables: Sequence) -> Callable[..., list[np.ndarray
 
 
 def compile_forward(model) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """Compiles the inference of a model.
-
-    Returns:
-        A function of images [batch, ...] and a threshold, None for all units, which gives logits
-        [batch, classes] and the selected units [batch, *units] as NumPy arrays. Batches of one size
-        compile once.
-    """
+    """Compiles the inference of a model."""
 
     @jax.jit
     def forward(state, images, threshold):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from drnet_tf.errors import require
+
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")
 # Mean pixel of the CIFAR-10 training images, red, green, blue in 0..255.
 CIFAR10_MEAN = (125.3, 123.0, 113.9)
@@ -29,9 +31,6 @@ class Augmentation:
         the part inside the image is.
       fill: the value of erased pixels, red, green and blue in 0..255; the mean of the data, so
         that a normalized image is zero there.
-
-    Raises:
-      ValueError: a size is negative, the policy is unknown or `fill` has not three values.
     """
 
     crop_padding: int = 0
@@ -41,16 +40,16 @@ class Augmentation:
         default=None, metadata={"choices": ("none", *AUTOAUGMENT_POLICIES)}
     )
     random_resized_crop: bool = False
-    fill: tuple[float, float, float] = CIFAR10_MEAN
+    fill: tuple[float, float, float] = field(default=CIFAR10_MEAN, metadata={"flag": False})
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
-        if self.autoaugment is not None and self.autoaugment not in AUTOAUGMENT_POLICIES:
-            raise ValueError(
-                f"autoaugment must be None or one of {AUTOAUGMENT_POLICIES}, "
-                f"got {self.autoaugment!r}."
-            )
-        if len(self.fill) != 3:
-            raise ValueError(f"fill must be three values in 0..255, got {self.fill!r}.")
+            require(getattr(self, name) >= 0, f"{name} must be 0 or more", getattr(self, name))
+        require(
+            self.autoaugment in (None, *AUTOAUGMENT_POLICIES),
+            f"autoaugment must be None or one of {', '.join(AUTOAUGMENT_POLICIES)}",
+            self.autoaugment,
+        )
+        require(len(self.fill) == 3, "fill must be three values in 0..255", self.fill)
+        # JSON gives a list back.
+        object.__setattr__(self, "fill", tuple(self.fill))

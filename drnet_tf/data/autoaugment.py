@@ -84,11 +84,7 @@ _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 def magnitude(operation: str, level: int, *, policy: str, side: int) -> float:
     """Returns the argument that an operation gets at a level, before its random sign.
 
-    Args:
-      operation: a name in the policy tables.
-      level: 0..9.
-      policy: "cifar10" or "imagenet"; they differ in how far translations go.
-      side: of the image in pixels.
+    Policies differ in how far translations go, as a share of the image's `side` in pixels.
     """
     share = level / _TOP_LEVEL
     match operation:
@@ -111,7 +107,7 @@ def magnitude(operation: str, level: int, *, policy: str, side: int) -> float:
 
 
 def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
-    """Applies a randomly drawn sub-policy to each image.
+    """Applies a randomly drawn sub-policy to each image; shape and dtype stay.
 
     The batch is taken apart by operation, so every operation runs once on the images that need it.
 
@@ -119,9 +115,6 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
       images: uint8 [batch, height, width, 3].
       seed: integers [2]; the result is a function of it and the images alone.
       policy: "cifar10" or "imagenet".
-
-    Returns:
-      uint8, the shape of `images`.
     """
     from drnet_tf.data.autoaugment_ops import OPERATIONS
 
@@ -140,15 +133,15 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
         operation = tf.gather([names.index(name) for name, _, _ in entries], chosen)
         probability = tf.gather([probability for _, probability, _ in entries], chosen)
         argument = tf.gather(
-            [magnitude(name, level, policy=policy, side=side) for name, _, level in entries],
-            chosen,
+            [magnitude(name, level, policy=policy, side=side) for name, _, level in entries], chosen
         )
         signed = tf.gather([name in _SIGNED for name, _, _ in entries], chosen)
         argument = tf.where(signed & (draw(2 * stage + 1) < 0.5), -argument, argument)
         applied = draw(2 * stage + 2) < probability
         groups = sorted({names.index(name) for name, _, _ in entries})
         # Group 0 is of the images that stay as they are.
-        group = tf.gather(_positions(groups, len(names)), operation)
+        positions = [groups.index(i) + 1 if i in groups else 0 for i in range(len(names))]
+        group = tf.gather(positions, operation)
         group = tf.where(applied, group, 0)
         places = tf.dynamic_partition(tf.range(batch), group, len(groups) + 1)
         parts = tf.dynamic_partition(images, group, len(groups) + 1)
@@ -158,8 +151,3 @@ def autoaugment(images: tf.Tensor, seed: tf.Tensor, policy: str) -> tf.Tensor:
             parts[index] = apply(parts[index], arguments[index])
         images = tf.ensure_shape(tf.dynamic_stitch(places, parts), images.shape)
     return images
-
-
-def _positions(groups: list[int], size: int) -> list[int]:
-    """Returns for each operation its group, counted from 1; 0 where it does not occur."""
-    return [groups.index(index) + 1 if index in groups else 0 for index in range(size)]

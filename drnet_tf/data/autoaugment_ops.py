@@ -1,6 +1,6 @@
 """The image operations of AutoAugment on batches of uint8, as Pillow defines them.
 
-Each takes images uint8 [n, height, width, 3] and one argument an image, float32 [n], in Pillow's
+Each takes images uint8 [n, height, width, 3] and one argument per image, float32 [n], in Pillow's
 units, and returns the shape and dtype of the images. n may be 0.
 
 keras-cv does the warping, rotating, sharpening, desaturating, stretching, solarizing and blending,
@@ -31,7 +31,7 @@ _RANGE = (0, 255)
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
     """Rotates counter-clockwise around the centre, nearest neighbour."""
-    height, width = _size(images)
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
     radians = degrees * (3.141592653589793 / 180)
     return _warp(images, preprocessing.get_rotation_matrix(radians, height, width))
 
@@ -184,8 +184,3 @@ def _float(images: tf.Tensor) -> tf.Tensor:
 def _uint8(images: tf.Tensor) -> tf.Tensor:
     # Pillow cuts the fraction off. The small amount undoes float32 errors just below whole numbers.
     return tf.cast(tf.clip_by_value(images + 1e-3, 0.0, 255.0), tf.uint8)
-
-
-def _size(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
-    return height, width

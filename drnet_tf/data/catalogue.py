@@ -9,10 +9,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from drnet_tf.data.decoding import fit_of
 from drnet_tf.data.errors import DataError
+from drnet_tf.data.fit import Fit
 from drnet_tf.data.preparation import prepared_builder
 
-KNOWN_DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
 # The percentage of train that is trained on where a set has no split of its own for validation. 90%
 # of CIFAR's 50,000 is the customary 45,000; ImageNet's other one in a hundred is 12,811 images.
 _TRAIN_PERCENT = {"imagenet2012": 99}
@@ -25,18 +26,16 @@ class Dataset:
 
     Attributes:
       name: as the user gave it.
-      tfds_name: name, configuration and version in tensorflow-datasets, "cifar10/3.0.2".
       class_names: by label.
       splits: "train", "validation" and "test" to a split string of tensorflow-datasets
         ("train[:90%]"); "validation" is None where its images are trained on.
-      num_examples: images a split, 0 where the split is None.
+      num_examples: images per split, 0 where the split is None.
       builder: the tensorflow-datasets builder.
       decoded: images that pipelines keep in memory, by their own keys, as long as this object
         lives.
     """
 
     name: str
-    tfds_name: str
     class_names: tuple[str, ...]
     splits: Mapping[str, str | None]
     num_examples: Mapping[str, int]
@@ -45,7 +44,6 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Returns the number of classes."""
         return len(self.class_names)
 
     @property
@@ -53,12 +51,13 @@ class Dataset:
         """Returns height, width and channels as stored; None where images differ in size."""
         return tuple(self.builder.info.features["image"].shape)
 
-    def split(self, split: str) -> str:
-        """Returns the tensorflow-datasets split string of "train", "validation" or "test".
+    @property
+    def fit(self) -> Fit:
+        """Returns how its images are brought to a model's size."""
+        return fit_of(self.image_shape)
 
-        Raises:
-          DataError: there is no such split here.
-        """
+    def split(self, split: str) -> str:
+        """Returns the tensorflow-datasets split string of a split, which must be there."""
         found = self.splits.get(split)
         if found is None:
             available = ", ".join(name for name, value in self.splits.items() if value)
@@ -67,11 +66,7 @@ class Dataset:
 
 
 def open_dataset(
-    name: str,
-    data_dir: str | None,
-    *,
-    download: bool = True,
-    train_on_validation: bool = False,
+    name: str, data_dir: str | None, *, download: bool = True, train_on_validation: bool = False
 ) -> Dataset:
     """Opens a data set, preparing it first if it is missing and that is possible.
 
@@ -99,7 +94,6 @@ def open_dataset(
             )
     return Dataset(
         name=name,
-        tfds_name=builder.info.full_name,
         class_names=_class_names(builder.info.features["label"]),
         splits=MappingProxyType(splits),
         num_examples=MappingProxyType(num_examples),

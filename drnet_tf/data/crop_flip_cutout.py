@@ -1,7 +1,8 @@
 """Crop, flip and cutout of a whole batch in TensorFlow, with stateless seeds.
 
-A batch at a time is some ten times faster in tf.data than an image at a time, and stays a pure
-function of its seed however many threads work on the batches.
+Batches are some ten times faster in tf.data than single images, and the result stays a pure
+function of its seed however many threads work on the batches. What is returned has the shape and
+dtype of the images.
 """
 
 from __future__ import annotations
@@ -19,9 +20,6 @@ def random_crop_and_flip(
       seed: integers [2].
       padding: pixels of black on each side from which the crop is taken; 0 shifts nothing.
       flip: mirror left to right with probability one half.
-
-    Returns:
-      The shape and dtype of `images`.
     """
     if not padding and not flip:
         return images
@@ -56,10 +54,7 @@ def cutout(images: tf.Tensor, seed: tf.Tensor, *, side: int, fill: tuple[float, 
       seed: integers [2].
       side: of the square in pixels. It spans rows [centre - side // 2, centre - side // 2 + side)
         and is clipped at the border, as in DeVries and Taylor (arXiv:1708.04552); 0 erases nothing.
-      fill: the value of erased pixels, a channel each.
-
-    Returns:
-      The shape and dtype of `images`.
+      fill: the value of erased pixels, one per channel.
     """
     if not side:
         return images

@@ -24,10 +24,8 @@ _READ_ERRORS = (
 def guarded(elements: Iterable[Element], dataset: Dataset, split: str) -> Iterator[Element]:
     """Yields `elements`, which read `split` of `dataset`, unchanged.
 
-    Only errors of the reader are caught; what the consumer raises between two elements passes.
-
-    Raises:
-      DataError: a file of the split is damaged or missing; the message names it.
+    Only errors of the reader are caught, and become a DataError that names the damaged or missing
+    file; what the consumer raises between two elements passes.
     """
     iterator = iter(elements)
     while True:

@@ -27,9 +27,6 @@ def as_evaluated(image: tf.Tensor, image_size: int) -> tf.Tensor:
 
     Images of a fixed square shape are resized whole (bilinear). All others, those of ImageNet for
     example, are resized until the short side is image_size / 0.875, and the centre is cropped.
-
-    Returns:
-      uint8 [image_size, image_size, 3].
     """
     if fit_of(image.shape) is Fit.WHOLE:
         return _resize(image, [image_size, image_size])
@@ -43,11 +40,7 @@ def fit_of(shape: tuple[int | None, ...] | tf.TensorShape) -> Fit:
 
 
 def fitted(image: tf.Tensor, image_size: int, fit: Fit) -> tf.Tensor:
-    """Resizes an image [height, width, 3] of any shape by its short side and crops the centre.
-
-    Returns:
-      uint8 [image_size, image_size, 3].
-    """
+    """Resizes an image [height, width, 3] of any shape by its short side and crops the centre."""
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     short_side = image_size if fit is Fit.WHOLE else image_size * _SHORT_SIDE_OVER_CROP
     scale = short_side / tf.reduce_min(size)
@@ -65,9 +58,6 @@ def random_resized_crop(image: tf.Tensor, image_size: int, seed: tf.Tensor) -> t
 
     The rectangle has 8% to 100% of the area and an aspect ratio of 3/4 to 4/3, as is customary for
     ImageNet; where none is found in 10 attempts, it is the whole image.
-
-    Returns:
-      uint8 [image_size, image_size, 3].
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(image),

@@ -10,18 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-CLASS_NAMES = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-)
+CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 SPLIT_SIZES = {"train": 1197, "validation": 200, "test": 400}
 _SPLIT_SEED = 1797
@@ -85,16 +74,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def stratified_split(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Assigns each example to a split, always the same way.
+    """Returns the indices of the examples of each split, always the same.
 
     The members of each class, shuffled, are spread evenly over the interval (0, 1); the splits are
     consecutive pieces of all examples in that order, so each holds every class in proportion.
-
-    Args:
-      labels: integers [1797].
-
-    Returns:
-      Indices of the examples of each split, by its name.
     """
     # RandomState, because NumPy keeps its stream the same for ever; Generator's may change.
     random = np.random.RandomState(_SPLIT_SEED)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import InputError
 
 
-class DataError(UserError, ValueError):
-    """Says that data is missing, damaged or does not fit.
-
-    The message is one line: what is wrong and what would be right. Command lines print it and exit
-    with status 1, without a traceback.
-    """
+class DataError(InputError):
+    """Raised for data that is missing, damaged or does not fit."""

@@ -13,6 +13,7 @@ from drnet_tf.data.errors import DataError
 from drnet_tf.data.fit import Fit
 from drnet_tf.data.in_memory import InMemoryDataset, load_npz
 from drnet_tf.data.order import epoch_order
+from drnet_tf.errors import require
 
 NPZ = ".npz"
 
@@ -32,33 +33,20 @@ class EvaluationImages(Protocol):
         """Tells whether there is such a split that was not trained on."""
 
     def count(self, split: str) -> int:
-        """Counts the images of a split.
-
-        Raises:
-            DataError: there is no such split.
-        """
+        """Counts the images of a split, which must be there."""
 
     def batches(
         self, split: str, batch_size: int, limit: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Pairs of images, float32 [batch, height, width, 3] in 0..255, and labels, int32 [batch].
+        """Gives images, float32 [batch, height, width, 3] in 0..255, with labels, int32 [batch].
 
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: of all batches but the last, which may be smaller.
-            limit: how many images to read, the first ones; None for all.
+        Only the first `limit` images are read, if it is given. The last batch may be smaller.
         """
 
     def shuffled(
         self, batch_size: int, seed: int, epoch: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gives the training images as `batches` does, but in an order drawn from (seed, epoch).
-
-        Batches are full: what is left at the end is dropped.
-
-        Raises:
-            DataError: not even one batch is full.
-        """
+        """Gives full batches of the training images, in an order drawn from (seed, epoch)."""
 
 
 def open_images(
@@ -69,9 +57,6 @@ def open_images(
     Args:
         train_on_validation: whether the model was trained on the validation images: they are then
             not there to evaluate with.
-
-    Raises:
-        DataError: it is missing, damaged, or does not fit.
     """
     if dataset.endswith(NPZ):
         return _ArrayImages(load_npz(dataset), image_size, train_on_validation)
@@ -85,8 +70,7 @@ def open_images(
 
 def first_images(images: EvaluationImages, split: str, count: int) -> np.ndarray:
     """Reads the first images of a split, float32 [count, height, width, 3] in 0..255."""
-    if count < 1:
-        raise DataError(f"the number of images must be 1 or more, not {count}")
+    require(count >= 1, "the number of images must be 1 or more", count)
     return np.concatenate([pixels for pixels, _ in images.batches(split, min(count, 64), count)])
 
 
@@ -95,8 +79,7 @@ def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray
 
     Where there are fewer, all of them. The first images may be of one class only.
     """
-    if count < 1:
-        raise DataError(f"the number of images must be 1 or more, not {count}")
+    require(count >= 1, "the number of images must be 1 or more", count)
     # Batches of one: no image is left over at the end.
     drawn = itertools.islice(images.shuffled(1, seed), count)
     return np.concatenate([pixels for pixels, _ in drawn])
@@ -104,12 +87,10 @@ def random_images(images: EvaluationImages, count: int, seed: int) -> np.ndarray
 
 class _DatasetImages:
     def __init__(self, dataset, image_size: int):
-        from drnet_tf.data.decoding import fit_of
-
         self.dataset = dataset
         self.image_size = image_size
-        self.class_names = tuple(dataset.class_names)
-        self.fit = fit_of(dataset.image_shape)
+        self.class_names = dataset.class_names
+        self.fit = dataset.fit
 
     def has(self, split):
         return self.dataset.splits.get(split) is not None
@@ -119,17 +100,14 @@ class _DatasetImages:
         return self.dataset.num_examples[split]
 
     def batches(self, split, batch_size, limit=None):
-        from drnet_tf.data.damage import guarded
         from drnet_tf.data.pipeline import evaluation_batches
 
         elements = evaluation_batches(
             self.dataset, split, image_size=self.image_size, batch_size=batch_size, limit=limit
         )
-        for pixels, labels in guarded(elements, self.dataset, split):
-            yield np.asarray(pixels), np.asarray(labels)
+        return self._read(elements, split)
 
     def shuffled(self, batch_size, seed, epoch=0):
-        from drnet_tf.data.damage import guarded
         from drnet_tf.data.pipeline import training_batches
 
         elements = training_batches(
@@ -140,7 +118,12 @@ class _DatasetImages:
             seed=seed,
             epoch=epoch,
         )
-        for pixels, labels in guarded(elements, self.dataset, "train"):
+        return self._read(elements, "train")
+
+    def _read(self, elements, split):
+        from drnet_tf.data.damage import guarded
+
+        for pixels, labels in guarded(elements, self.dataset, split):
             yield np.asarray(pixels), np.asarray(labels)
 
 
@@ -154,7 +137,7 @@ class _ArrayImages:
             )
         self.dataset = dataset
         self.class_names = dataset.class_names
-        self.fit = Fit.WHOLE
+        self.fit = dataset.fit
         self.unavailable = ("validation",) if train_on_validation else ()
 
     def has(self, split):

@@ -21,20 +21,12 @@ from keras import ops
 
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.errors import DataError
+from drnet_tf.data.fit import Fit
 from drnet_tf.data.order import epoch_seed
+from drnet_tf.progress import Progress, silent
 
 if TYPE_CHECKING:
     from drnet_tf.data.catalogue import Dataset
-    from drnet_tf.data.reading import OnProgress
-
-
-__all__ = [
-    "InMemoryDataset",
-    "augment_batch",
-    "batch_seed",
-    "load_npz",
-    "load_tfds",
-]
 
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
@@ -49,25 +41,22 @@ class InMemoryDataset:
       class_names: by label.
       splits: "train", "validation" (may be missing) and "test" to (images uint8 [n, height, width,
         3], labels int32 [n]).
+      fit: how stored images are brought to the model's size.
     """
 
     name: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Arrays]
+    fit: Fit = Fit.WHOLE
 
 
 def load_tfds(
-    dataset: Dataset, *, image_size: int, on_progress: OnProgress | None = None
+    dataset: Dataset, *, image_size: int, on_progress: Progress = silent
 ) -> InMemoryDataset:
-    """Reads all splits of an opened data set.
+    """Reads all splits of an opened data set, which must be small enough to be held.
 
-    Args:
-      dataset: from `open_dataset`.
-      image_size: height and width that images are brought to.
-      on_progress: called with the number of images read, of all, and the name of the split.
-
-    Raises:
-      DataError: the set is too large to be held, or a file is damaged.
+    Images are brought to `image_size`. `on_progress` is called with the number of images read, of
+    all, and the name of the split.
     """
     from drnet_tf.data.reading import decoded_split, fits_in_memory
 
@@ -78,11 +67,11 @@ def load_tfds(
         if not fits_in_memory(dataset, split, image_size):
             raise DataError(
                 f"The {split} split of {dataset.name} is too large to be held in memory at "
-                f"{image_size} pixels: use the tf.data pipeline."
+                f"{image_size} pixels: use a smaller --image_size, or --input_pipeline=tfdata."
             )
         images, labels = decoded_split(dataset, split, image_size, on_progress)
         splits[split] = images.numpy(), labels.numpy()
-    return InMemoryDataset(dataset.name, dataset.class_names, splits)
+    return InMemoryDataset(dataset.name, dataset.class_names, splits, dataset.fit)
 
 
 def load_npz(path: str) -> InMemoryDataset:
@@ -119,7 +108,7 @@ def load_npz(path: str) -> InMemoryDataset:
     if names.ndim != 1 or len(names) < num_classes:
         raise DataError(
             f"{path} has {names.size} class names for labels up to {num_classes - 1}: needed is "
-            "one name a class."
+            "one name per class."
         )
     return InMemoryDataset(os.fspath(path), tuple(str(name) for name in names), splits)
 
@@ -145,17 +134,10 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
 
     Returns:
       float32, the shape of `images`, values 0..255.
-
-    Raises:
-      DataError: the augmentation has a part that only the tf.data pipeline can do.
     """
-    if augmentation.autoaugment is not None or augmentation.random_resized_crop:
-        raise DataError(
-            "AutoAugment and random resized crops run in the tf.data pipeline only: switch them "
-            "off or use that pipeline."
-        )
+    check_augmentation(augmentation)
     batch, height, width = ops.shape(images)[:3]
-    # Five numbers an image in [0, 1) from one draw: the parts never share a random number.
+    # Five numbers per image in [0, 1) from one draw: the parts never share a random number.
     draws = keras.random.uniform((5, batch, 1), dtype="float32", seed=_GivenSeed(seed))
     if augmentation.crop_padding or augmentation.flip:
         images = _crop_and_flip(images, draws[:3], augmentation.crop_padding, augmentation.flip)
@@ -168,6 +150,15 @@ def augment_batch(images: Any, seed: Any, augmentation: Augmentation) -> Any:
         fill = ops.convert_to_tensor(augmentation.fill, "float32")
         images = ops.where(erased[..., None], fill, images)
     return images
+
+
+def check_augmentation(augmentation: Augmentation) -> None:
+    """Refuses what `augment_batch` cannot do."""
+    if augmentation.autoaugment is not None or augmentation.random_resized_crop:
+        raise DataError(
+            "AutoAugment and random resized crops run in the tf.data pipeline only: use "
+            "--input_pipeline=tfdata, or --autoaugment=none and --norandom_resized_crop."
+        )
 
 
 class _GivenSeed(keras.random.SeedGenerator):
@@ -221,7 +212,7 @@ def _near(length: int, draw: Any, side: int) -> Any:
 
 
 def _integers(draws: Any, count: int) -> Any:
-    """Numbers in [0, 1) to integers in [0, count)."""
+    """Turns numbers in [0, 1) into integers in [0, count)."""
     # The product of a number just below 1 may round up to `count`.
     return ops.minimum(ops.cast(ops.floor(draws * count), "int32"), count - 1)
 

@@ -28,6 +28,7 @@ from drnet_tf.data.reading import (
     fits_in_memory,
     records,
 )
+from drnet_tf.errors import require
 
 _LARGEST_BUFFERED_BYTES = 2**31
 _SHUFFLE_BUFFER = 10_000
@@ -35,13 +36,8 @@ _FILES_AT_ONCE = 16
 
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Returns the number of full training batches in an epoch.
-
-    Raises:
-      DataError: not even one batch is full.
-    """
-    if batch_size < 1:
-        raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
+    """Counts the full training batches of an epoch, of which there must be one."""
+    require(batch_size >= 1, "the batch size must be 1 or more", batch_size)
     steps = dataset.num_examples["train"] // batch_size
     if not steps:
         raise DataError(
@@ -70,9 +66,8 @@ def training_batches(
     """Returns one epoch of full batches, shuffled and augmented.
 
     Args:
-      dataset: its "train" split is read.
       image_size: height and width that images are brought to.
-      batch_size: images a batch; what is left at the end of an epoch is dropped.
+      batch_size: images per batch; what is left at the end of an epoch is dropped.
       augmentation: what happens to the images.
       seed: of the whole training.
       epoch: from 0; each has its own order and augmentation.
@@ -84,10 +79,6 @@ def training_batches(
     Returns:
       (images float32 [batch_size / n, image_size, image_size, 3] in 0..255,
       labels int32 [batch_size / n]). Iterate through `guarded` to learn which file is damaged.
-
-    Raises:
-      DataError: the batch is larger than the split, or (where the set is held in memory) a file is
-        damaged.
     """
     steps = steps_per_epoch(dataset, batch_size)
     seeds = tf.constant(epoch_seed(seed, epoch), tf.int64)
@@ -138,35 +129,22 @@ def training_batches(
 
 
 def evaluation_batches(
-    dataset: Dataset,
-    split: str,
-    *,
-    image_size: int,
-    batch_size: int,
-    limit: int | None = None,
+    dataset: Dataset, split: str, *, image_size: int, batch_size: int, limit: int | None = None
 ) -> tf.data.Dataset:
     """Returns all images of a split, in stored order and unchanged but for their size.
 
     Args:
-      dataset: to read.
-      split: "train", "validation" or "test".
-      image_size: height and width that images are brought to.
-      batch_size: images a batch; the last batch holds what is left.
+      batch_size: images per batch; the last batch holds what is left.
       limit: only so many images, the first.
 
     Returns:
       (images float32 [batch, image_size, image_size, 3] in 0..255, labels int32 [batch]).
-
-    Raises:
-      DataError: there is no such split, or (where the set is held in memory) a file is damaged.
     """
-    if batch_size < 1:
-        raise DataError(f"The batch size must be 1 or more, got {batch_size}.")
+    require(batch_size >= 1, "the batch size must be 1 or more", batch_size)
     count = dataset.num_examples.get(split, 0)
     tfds_split = dataset.split(split)
     if limit is not None:
-        if limit < 1:
-            raise DataError(f"The limit must be 1 image or more, got {limit}.")
+        require(limit >= 1, "the limit must be 1 image or more", limit)
         count = min(count, limit)
     # Decoding a whole set for a few images would take longer than reading them.
     if limit is None and fits_in_memory(dataset, split, image_size):
@@ -190,7 +168,7 @@ def _augmenting(augmentation: Augmentation, size: int, image_size: int, part: in
 
     The images are `size` ones, part `part` of a batch.
 
-    AutoAugment takes half a second to trace, which every epoch would spend anew.
+    AutoAugment takes half a second to trace, which every epoch would spend again.
     """
     shape = [size, image_size, image_size, 3]
     signature = [

@@ -1,4 +1,4 @@
-"""Finding a data set that tensorflow-datasets has prepared, and preparing one that it has not."""
+"""Finds a data set that tensorflow-datasets has prepared, and prepares one that it has not."""
 
 from __future__ import annotations
 
@@ -22,15 +22,8 @@ def prepared_builder(
     """Returns a builder whose data is on disk.
 
     A prepared copy is opened from its files: nothing is written, no network is used, and the
-    version need not be the one that the installed tensorflow-datasets would prepare.
-
-    Args:
-      name: a name of tensorflow-datasets ("cifar10"), or "digits".
-      data_dir: folder of prepared sets; None is tensorflow-datasets' own default.
-      download: whether a missing set may be prepared (and downloaded) into `data_dir`.
-
-    Raises:
-      DataError: the set is unknown, missing and cannot be had, or its description is damaged.
+    version need not be the one that the installed tensorflow-datasets would prepare. Arguments and
+    errors are those of `open_dataset`.
     """
     folder = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
     builder = _open(name, folder)
@@ -58,7 +51,7 @@ def prepared_builder(
 def _open(name: str, folder: str) -> tfds.core.DatasetBuilder | None:
     """Opens the builder of a prepared copy in `folder`, None if there is none."""
     try:
-        builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
+        return tfds.core.read_only_builder.builder_from_files(name, data_dir=folder)
     except tfds.core.registered.DatasetNotFoundError:
         return None
     except Exception as error:  # JSON, protobuf, feature and file errors, whatever is damaged
@@ -66,7 +59,6 @@ def _open(name: str, folder: str) -> tfds.core.DatasetBuilder | None:
             f"The prepared copy of {name} in {folder} cannot be read ({_first_line(error)}): "
             "prepare it again or copy it again."
         ) from error
-    return builder
 
 
 def _unprepared_builder(name: str, folder: str) -> tfds.core.DatasetBuilder:

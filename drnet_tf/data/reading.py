@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -12,8 +10,8 @@ from drnet_tf.data.catalogue import Dataset
 from drnet_tf.data.damage import guarded
 from drnet_tf.data.decoding import as_evaluated, decode
 from drnet_tf.data.errors import DataError
+from drnet_tf.progress import Progress, silent
 
-OnProgress = Callable[[int, int, str], object]
 LARGEST_SET_IN_MEMORY = 100_000
 _LARGEST_DECODED_BYTES = 2**30
 
@@ -56,24 +54,12 @@ def fits_in_memory(dataset: Dataset, split: str, image_size: int) -> bool:
 
 
 def decoded_split(
-    dataset: Dataset,
-    split: str,
-    image_size: int,
-    on_progress: OnProgress | None = None,
+    dataset: Dataset, split: str, image_size: int, on_progress: Progress = silent
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns a whole split; it is read once and then stays in memory with `dataset`.
 
-    Args:
-      dataset: to read.
-      split: "train", "validation" or "test".
-      image_size: height and width that images are brought to.
-      on_progress: called with the number of images read, of all, and the name of the split.
-
-    Returns:
-      (images uint8 [n, image_size, image_size, 3], labels int32 [n]) on the CPU, in stored order.
-
-    Raises:
-      DataError: there is no such split, or a file is damaged.
+    (images uint8 [n, image_size, image_size, 3], labels int32 [n]) are on the CPU, in stored order.
+    `on_progress` is called with the number of images read, of all, and the name of the split.
     """
     key = (dataset.split(split), image_size)
     if key not in dataset.decoded:
@@ -85,8 +71,7 @@ def decoded_split(
         for batch_images, batch_labels in guarded(batches.as_numpy_iterator(), dataset, split):
             start, end = end, end + len(batch_labels)
             images[start:end], labels[start:end] = batch_images, batch_labels
-            if on_progress is not None:
-                on_progress(end, count, split)
+            on_progress(end, count, split)
         if end != count:
             raise DataError(
                 f"The {split} split of {dataset.name} holds {end} of its {count} images: copy or "

@@ -13,29 +13,20 @@ from absl import flags
 from drnet_tf import command_line
 from drnet_tf.data.catalogue import Dataset, open_dataset
 from drnet_tf.data.errors import DataError
-from drnet_tf.data.reading import OnProgress, decoded_split, fits_in_memory
-from drnet_tf.progress import ProgressBar
+from drnet_tf.data.in_memory import load_tfds
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.writing import replacing
 
 
 def write_npz(
-    dataset: Dataset,
-    path: str,
-    *,
-    image_size: int | None = None,
-    on_progress: OnProgress | None = None,
+    dataset: Dataset, path: str, *, image_size: int | None = None, on_progress: Progress = silent
 ) -> None:
     """Writes all splits of `dataset`; the file appears complete or not at all.
 
     Args:
-      dataset: to read.
       path: of the file, ending in .npz; its folder is made if need be.
-      image_size: height and width; None keeps the stored size.
-      on_progress: called with the number of images read, of all, and the name of the split.
-
-    Raises:
-      DataError: images differ in size and none is given, the set is too large or damaged, or the
-        file cannot be written.
+      image_size: height and width; None keeps the stored size, if all images have it.
+      on_progress: see `load_tfds`.
     """
     if not path.endswith(".npz"):
         raise DataError(f"The output {path} must end in .npz.")
@@ -44,17 +35,10 @@ def write_npz(
         if height is None or height != width:
             raise DataError(f"The images of {dataset.name} are not all square: give --image_size.")
         image_size = height
-    arrays = {"class_names": np.array(dataset.class_names)}
-    for split, tfds_split in dataset.splits.items():
-        if tfds_split is None:
-            continue
-        if not fits_in_memory(dataset, split, image_size):
-            raise DataError(
-                f"The {split} split of {dataset.name} is too large for one file at {image_size} "
-                "pixels: use a smaller set or a smaller --image_size."
-            )
-        images, labels = decoded_split(dataset, split, image_size, on_progress)
-        arrays[f"{split}_images"], arrays[f"{split}_labels"] = images.numpy(), labels.numpy()
+    loaded = load_tfds(dataset, image_size=image_size, on_progress=on_progress)
+    arrays = {"class_names": np.array(loaded.class_names)}
+    for split, (images, labels) in loaded.splits.items():
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = images, labels
     try:
         # A file object, because np.savez adds .npz to a temporary name.
         with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -66,7 +50,7 @@ def write_npz(
 
 
 def define_flags() -> None:
-    # Only for the command itself: two modules must not both define --dataset in one process.
+    """Defines the flags of this command."""
     flags.DEFINE_string("dataset", None, "Name of the data set.", required=True)
     flags.DEFINE_string("data_dir", None, "Folder of prepared data sets.")
     flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
@@ -75,7 +59,6 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    """Runs the command."""
     values = flags.FLAGS
     dataset = open_dataset(
         values.dataset, values.data_dir, train_on_validation=values.train_on_validation

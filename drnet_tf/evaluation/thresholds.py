@@ -65,7 +65,6 @@ def evaluate(
         batches: gives pairs of images, float [batch, height, width, 3] in 0..255, and labels; a
             last batch may be smaller than the first.
         thresholds: values of T; None runs all units.
-        progress: called with the thresholds done and their number.
         forward: of `compile_forward(model)`, where there is one already.
     """
     forward = forward or backend_module().compile_forward(model)

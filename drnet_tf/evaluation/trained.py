@@ -13,11 +13,7 @@ BATCH_SIZE = 100
 
 
 def open_run_images(run: Run, data_dir: str | None = None) -> EvaluationImages:
-    """Opens the data set that a model was trained on.
-
-    Args:
-        data_dir: folder of prepared data sets; None for the run's.
-    """
+    """Opens the data set that a model was trained on, in `data_dir` or the run's folder."""
     return open_images(
         run.dataset,
         data_dir or run.settings.data_dir,
@@ -37,8 +33,5 @@ def evaluate_trained(
     images = open_run_images(trained.run, data_dir)
     with ProgressBar("evaluating") as progress:
         return evaluate(
-            trained.model,
-            lambda: images.batches(split, batch_size),
-            thresholds,
-            progress.update,
+            trained.model, lambda: images.batches(split, batch_size), thresholds, progress.update
         )

@@ -93,11 +93,7 @@ class BatchNorm(keras.layers.Layer):
         return mean
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-        }
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
 # What follows works on rows of width * channels numbers instead of channels: a row of 15 numbers
@@ -106,7 +102,7 @@ class BatchNorm(keras.layers.Layer):
 
 
 def _moments(x):
-    """Means of x and of x squared, float32 [2, channels], of [batch, height, width, channels]."""
+    """Averages x and x squared over [batch, height, width, channels]: float32 [2, channels]."""
     width, channels = x.shape[-2:]
     means = _row_means(ops.reshape(x, (-1, width * channels)))
     return ops.mean(ops.reshape(means, (2, width, channels)), axis=1)
@@ -122,7 +118,7 @@ def _scale_and_offset(x, scale, offset):
 
 @ops.custom_gradient
 def _row_means(rows):
-    """Means over the first axis of rows [n, m] and of their squares, float32 [2, m]."""
+    """Averages rows [n, m] and their squares over the first axis: float32 [2, m]."""
     wide = ops.cast(rows, "float32")
     count = ops.cast(ops.shape(rows)[0], "float32")
     means = ops.stack([ops.sum(wide, axis=0), ops.sum(ops.square(wide), axis=0)]) / count

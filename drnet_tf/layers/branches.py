@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from drnet_tf.errors import InputError
 from drnet_tf.layers.average_pool import average_pool
 from drnet_tf.layers.cost import Cost
 from drnet_tf.layers.geometry import half
@@ -88,7 +89,7 @@ BRANCHES: dict[str, Branch] = {
 def find_branch(name: str) -> Branch:
     """Finds the branch of that name in a configuration."""
     if name not in BRANCHES:
-        raise ValueError(f"unknown branch {name!r}; known: {', '.join(BRANCHES)}")
+        raise InputError(f"unknown branch {name!r}; known: {', '.join(BRANCHES)}")
     return BRANCHES[name]
 
 

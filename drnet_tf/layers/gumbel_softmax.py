@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from drnet_tf.errors import require
 from drnet_tf.layers.draws import Draws
 
 RECALIBRATIONS = ("gumbel_softmax", "softmax", "none")
@@ -32,8 +33,7 @@ class Recalibration(keras.layers.Layer):
 
     def __init__(self, kind: str = "gumbel_softmax", seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        if kind not in RECALIBRATIONS:
-            raise ValueError(f"kind must be one of {', '.join(RECALIBRATIONS)}, not {kind!r}")
+        require(kind in RECALIBRATIONS, f"kind must be one of {', '.join(RECALIBRATIONS)}", kind)
         self.kind = kind
         self.seed = seed
 

@@ -62,7 +62,7 @@ class PointwiseNorm(BatchNorm):
 
 @ops.custom_gradient
 def _sums(x):
-    """Sums over the pixels of x, [rows, width, channels].
+    """Sums products and values over the pixels of x, [rows, width, channels].
 
     Returns:
         Those of x_i x_j over all pixels, float32 [channels, channels], and those of x over all

@@ -59,11 +59,7 @@ class Preprocess(keras.layers.Layer):
         return self.norm(x, training=training)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "channels": self.channels,
-            "factorized": self.factorized,
-        }
+        return {**super().get_config(), "channels": self.channels, "factorized": self.factorized}
 
 
 def odd_pixels(x):

@@ -65,11 +65,7 @@ class RouterNet(keras.layers.Layer):
         return ops.reshape(self.dense(x), (-1, self.connections, self.branches))
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "connections": self.connections,
-            "branches": self.branches,
-        }
+        return {**super().get_config(), "connections": self.connections, "branches": self.branches}
 
 
 def cost(channels: int, size: int, connections: int, branches: int) -> Cost:

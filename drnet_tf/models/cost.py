@@ -51,11 +51,8 @@ def expected_resource(weights, unit_resource, fixed_resource: float):
 
     Args:
         weights: float [batch, *units].
-        unit_resource: [*units], in any unit of resource.
-        fixed_resource: of what always runs, in the same unit.
-
-    Returns:
-        float [batch], in that unit.
+        unit_resource: [*units], in the unit of resource in which the result is, float [batch].
+        fixed_resource: of what always runs, in that unit.
     """
     resource = ops.convert_to_tensor(np.asarray(unit_resource, "float32"))
     axes = tuple(range(1, 1 + len(resource.shape)))

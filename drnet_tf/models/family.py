@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from drnet_tf.errors import UserError
-from drnet_tf.models.cost import Cost, CostTable
+from drnet_tf.models.cost import CostTable
 from drnet_tf.models.objective import Resource
-from drnet_tf.models.schedules import Optimization, StepValues
+from drnet_tf.models.schedules import StepValues
 
 WORK, SAVING = "work", "saving"
 
@@ -48,9 +48,6 @@ class Knob:
 
         Args:
             what: the flag or argument that the value is from; the knob's name where it is empty.
-
-        Raises:
-            UserError: the value is not a finite number.
         """
         if not math.isfinite(value):
             raise UserError(
@@ -159,23 +156,16 @@ class Family(Protocol):
         resources: what E[R] can count; () where the objective has no such term.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> type[Any]: ...
-    @property
-    def recipe(self) -> type[Any]: ...
-    @property
-    def recipes(self) -> Mapping[str, Any]: ...
-    @property
-    def knob(self) -> Knob | None: ...
-    @property
-    def variants(self) -> Mapping[str, Variant]: ...
-    @property
-    def resources(self) -> tuple[str, ...]: ...
+    name: ClassVar[str]
+    config: ClassVar[type[Any]]
+    recipe: ClassVar[type[Any]]
+    recipes: ClassVar[Mapping[str, Any]]
+    knob: ClassVar[Knob | None] = None
+    variants: ClassVar[Mapping[str, Variant]]
+    resources: ClassVar[tuple[str, ...]] = ()
 
     def build(self, config: Any, seed: int | None = None, dtype: Any = None) -> Any:
-        """Builds a model with all its variables created; `seed` is of noise and drops."""
+        """Makes a model, whose variables `build` then creates; `seed` is of noise and drops."""
 
     def cost(self, config: Any) -> CostTable:
         """Counts the network of a configuration from its shapes alone."""
@@ -192,28 +182,7 @@ class Family(Protocol):
 
 
 def knob_of(family: Family) -> Knob:
-    """Returns the knob of a family with routing.
-
-    Raises:
-        UserError: it has none.
-    """
+    """Returns the knob of a family, which must have routing."""
     if family.knob is None:
         raise UserError(f"models of the family {family.name} have no routing")
     return family.knob
-
-
-__all__ = [
-    "Cost",
-    "CostTable",
-    "Family",
-    "Knob",
-    "Objective",
-    "Optimization",
-    "Published",
-    "Resource",
-    "RoutedModel",
-    "Routing",
-    "StepValues",
-    "Variant",
-    "knob_of",
-]

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import UserError, require
 from drnet_tf.models.objective import Resource
 from drnet_tf.models.registry import FAMILIES, family_of
 
 UNIT = "microseconds"
-#: Fields of a configuration that the shapes of its branches do not depend on.
-_OF_NO_EFFECT = ("mean", "deviation", "recalibration", "connection_seed")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,14 +37,12 @@ class LatencyTable:
 
     def __post_init__(self):
         shape = family_of(self.config).cost(self.config).units
-        if np.shape(self.units) != shape:
-            raise UserError(
-                f"branches must have the shape {list(shape)}, not {list(np.shape(self.units))}"
-            )
+        found = np.shape(self.units)
+        require(found == shape, f"branches must have the shape {list(shape)}", list(found))
         if not (np.all(np.isfinite(self.units)) and np.min(self.units) >= 0):
             raise UserError("branches must be numbers of microseconds, 0 or more")
-        if not 0 < self.fixed < np.inf:
-            raise UserError(f"fixed must be a number of microseconds above 0, not {self.fixed}")
+        positive = 0 < self.fixed < np.inf
+        require(positive, "fixed must be a number of microseconds above 0", self.fixed)
 
     @property
     def resource(self) -> Resource:
@@ -54,14 +50,11 @@ class LatencyTable:
         return Resource(np.asarray(self.units, np.float64), float(self.fixed))
 
     def check_config(self, config: Any) -> None:
-        """Checks that a network has the units that were measured.
-
-        Raises:
-            UserError: its branches have other shapes.
-        """
+        """Checks that a network has the units that were measured."""
         measured, wanted = self.config.to_dict(), config.to_dict()
-        for name in wanted:
-            if name not in _OF_NO_EFFECT and measured.get(name) != wanted[name]:
+        for field in dataclasses.fields(config):
+            name = field.name
+            if field.metadata.get("shapes", True) and measured.get(name) != wanted[name]:
                 raise UserError(
                     f"it is of another network: its {name} is {measured.get(name)}, not "
                     f"{wanted[name]}; measure this one with python -m export.latency_table"
@@ -80,11 +73,7 @@ class LatencyTable:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LatencyTable:
-        """Reads the content of a file.
-
-        Raises:
-            UserError: it is no such table; the message does not say which.
-        """
+        """Reads the content of a file, which the message of an error does not name."""
         try:
             facts = dict(values)
             unit, fixed = facts.pop("unit"), float(facts.pop("fixed"))
@@ -100,11 +89,7 @@ class LatencyTable:
 
     @classmethod
     def read(cls, path: pathlib.Path | str, config: Any) -> LatencyTable:
-        """Reads the table of a file, for a network.
-
-        Raises:
-            UserError: there is no file, it is no such table, or of another network.
-        """
+        """Reads the table of a file, for a network, which must be the one measured."""
         if not pathlib.Path(path).is_file():
             raise UserError(
                 f"there is no file {path}; python -m export.latency_table --output={path} makes one"
@@ -112,8 +97,8 @@ class LatencyTable:
         try:
             table = cls.from_dict(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
             table.check_config(config)
-        except ValueError as error:
-            raise UserError(f"{path} is no JSON file: {error}") from error
         except UserError as error:
             raise UserError(f"{path} does not serve: {error}") from error
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON file: {error}") from error
         return table

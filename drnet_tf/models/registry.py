@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from drnet_tf.errors import InputError
 from drnet_tf.models.drnet.family import DRNetFamily
 from drnet_tf.models.family import Family
 from drnet_tf.models.plain.family import PlainFamily
@@ -25,16 +26,12 @@ def list_models() -> list[str]:
 
 
 def find_family(name: str) -> Family:
-    """Finds the family of a registered model by the model's name.
-
-    Raises:
-        ValueError: unknown name.
-    """
+    """Finds the family of a registered model by the model's name."""
     variant, _, task = name.partition(".")
     for family in FAMILIES.values():
         if variant in family.variants and task in family.variants[variant].tasks:
             return family
-    raise ValueError(f"unknown model {name!r}; known: {', '.join(list_models())}")
+    raise InputError(f"unknown model {name!r}; known: {', '.join(list_models())}")
 
 
 def family_of(config: Any) -> Family:
@@ -43,11 +40,7 @@ def family_of(config: Any) -> Family:
 
 
 def model_config(name: str, **overrides: Any) -> Any:
-    """Returns the configuration of a registered model, with any of its fields replaced.
-
-    Raises:
-        ValueError: unknown name, or a field without meaning.
-    """
+    """Returns the configuration of a registered model, with any of its fields replaced."""
     family = find_family(name)
     variant, task = name.split(".")
     known = {field.name for field in dataclasses.fields(family.config)}
@@ -66,11 +59,13 @@ def build_model(name: str, seed: int | None = None, dtype: Any = None, **overrid
         overrides: fields of the family's configuration, such as `DRNetConfig`.
 
     Raises:
-        ValueError: unknown name, or a field without meaning.
+        InputError: unknown name, or a field without meaning.
     """
     return build_from_config(model_config(name, **overrides), seed, dtype)
 
 
 def build_from_config(config: Any, seed: int | None = None, dtype: Any = None) -> Any:
     """Builds the model of a configuration with all its variables created."""
-    return family_of(config).build(config, seed, dtype)
+    model = family_of(config).build(config, seed, dtype)
+    model.build((None, config.image_size, config.image_size, 3))
+    return model

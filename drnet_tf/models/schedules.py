@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import require
 
 LEARNING_RATES = ("cosine", "exponential", "triangular")
 EXPONENTIAL_DECAY = 0.97  # the learning rate's, per epoch of the 250 on ImageNet
@@ -52,7 +52,7 @@ class Optimization:
         norm_moments_images: training images that this takes, rounded up to batches.
 
     Raises:
-        UserError: a value makes no sense; the message says what would.
+        InputError: a value makes no sense; the message says what would.
     """
 
     batch_size: int = 128
@@ -87,15 +87,13 @@ class Optimization:
         )
 
     def require(self, condition: bool, name: str, would_be: str) -> None:
-        """Raises a UserError that says what a field must be, unless the condition holds."""
-        if not condition:
-            raise UserError(f"{name} must be {would_be}, not {getattr(self, name)}")
+        """Raises an InputError that says what a field must be, unless the condition holds."""
+        require(condition, f"{name} must be {would_be}", getattr(self, name))
 
 
 def require_epochs(epochs: float) -> None:
-    """Raises a UserError unless a run can be that long."""
-    if not 0 < epochs < math.inf:
-        raise UserError(f"epochs must be more than 0, not {epochs}")
+    """Raises an InputError unless a run can be that long."""
+    require(0 < epochs < math.inf, "epochs must be more than 0", epochs)
 
 
 def total_steps(recipe, steps_per_epoch: int) -> int:

@@ -54,7 +54,7 @@ def draw_run(
 
 
 def _by_epoch(axes, epochs, names: dict[str, str], factor: float) -> None:
-    """Columns of metrics.csv, with a line where stage 2 begins."""
+    """Draws columns of metrics.csv, with a line where stage 2 begins."""
     for column, label in names.items():
         points = [(int(row["epoch"]) + 1, row.get(column)) for row in epochs]
         known = [(epoch, factor * float(value)) for epoch, value in points if value]

@@ -82,11 +82,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: pathlib.Path | str) -> Checkpoint:
-        """Reads a checkpoint.
-
-        Raises:
-            UserError: the file is damaged or something else.
-        """
+        """Reads a checkpoint; a UserError says that the file is damaged or something else."""
         try:
             with np.load(path) as file:
                 arrays = {key: file[key] for key in file.files}
@@ -102,7 +98,7 @@ class Checkpoint:
         return cls(step, **parts)
 
     def restore(self, model, optimizer=None) -> None:
-        """Sets the variables of a model, and of its optimizer, to go on training.
+        """Sets the variables of a model, and of its optimizer, to resume training.
 
         Raises:
             UserError: the checkpoint is of another model.
@@ -112,12 +108,7 @@ class Checkpoint:
             _assign(optimizer.variables, self.optimizer)
 
     def restore_finished(self, model) -> None:
-        """Sets the variables of a model, to use it: averaged and with moments of its own where
-        it has them.
-
-        Raises:
-            UserError: the checkpoint is of another model.
-        """
+        """Does so to use the model: averaged, and with norm moments, where there are any."""
         _assign(model.variables, self.model | self.average | self.norm_moments)
 
 
@@ -128,6 +119,7 @@ def list_checkpoints(workdir: str) -> list[pathlib.Path]:
 
 
 def latest_checkpoint(workdir: str) -> pathlib.Path | None:
+    """Finds the latest checkpoint of a workdir, None where there is none."""
     paths = list_checkpoints(workdir)
     return paths[-1] if paths else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from drnet_tf.errors import UserError
+from drnet_tf.errors import UserError, require
 from drnet_tf.models.objective import RESOURCES
 
 #: float16 would need its loss scaled.
@@ -59,15 +59,12 @@ class Settings:
     def __post_init__(self):
         resource = FORMER_RESOURCES.get(self.resource, self.resource)
         object.__setattr__(self, "resource", resource)
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed must be between 0 and {2**32 - 1}, not {self.seed}")
-        if self.dtype not in DTYPES:
-            raise UserError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype}")
+        require(0 <= self.seed < 2**32, f"seed must be between 0 and {2**32 - 1}", self.seed)
+        require(self.dtype in DTYPES, f"dtype must be one of {', '.join(DTYPES)}", self.dtype)
         if self.latency_table and self.resource != "latency":
             raise UserError(
                 f"latency_table goes with --resource=latency, not --resource={self.resource}"
             )
-        if not 0 <= self.checkpoint_minutes < math.inf:
-            raise UserError(f"checkpoint_minutes must be 0 or more, not {self.checkpoint_minutes}")
-        if self.validate_epochs < 0:
-            raise UserError(f"validate_epochs must be 0 or more, not {self.validate_epochs}")
+        minutes, epochs = self.checkpoint_minutes, self.validate_epochs
+        require(0 <= minutes < math.inf, "checkpoint_minutes must be 0 or more", minutes)
+        require(epochs >= 0, "validate_epochs must be 0 or more", epochs)

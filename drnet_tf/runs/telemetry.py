@@ -1,4 +1,4 @@
-"""What a run leaves for those who watch it: a CSV row an epoch, TensorBoard scalars and images."""
+"""What a run leaves for those who watch it: a CSV row per epoch, TensorBoard scalars and images."""
 
 from __future__ import annotations
 
@@ -35,12 +35,7 @@ class Observation:
 
 
 class Report:
-    """Writes all that a run leaves for its watchers, or nothing.
-
-    Args:
-        first_epoch: from which on the run goes on.
-        writes: whether this process is the one of the run that writes.
-    """
+    """Writes all that a run leaves for its watchers, from an epoch on; or nothing."""
 
     def __init__(self, workdir: str, first_epoch: int, writes: bool):
         self.writes = writes
@@ -77,7 +72,7 @@ def macs_columns(epochs: Sequence[dict[str, str]]) -> dict[str, str]:
 
 
 class EpochLog:
-    """Keeps metrics.csv of a workdir. Rows of epochs that a resumed run does again are replaced."""
+    """Keeps metrics.csv of a workdir. Rows of epochs that a resumed run repeats are replaced."""
 
     def __init__(self, workdir: str, first_epoch: int):
         self.path = pathlib.Path(workdir, CSV_FILE)
@@ -108,9 +103,6 @@ def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[s
 
     Args:
         needed: columns that every row must have; in the others a field may be empty.
-
-    Raises:
-        UserError: a row lacks one of them, or the file is damaged.
     """
     path = pathlib.Path(workdir, CSV_FILE)
     if not path.is_file():
@@ -128,7 +120,7 @@ def read_epochs(workdir: str, needed: Sequence[str] = ("epoch",)) -> list[dict[s
         ) from error
     except (ValueError, TypeError, csv.Error) as error:
         raise UserError(
-            f"{path} is damaged ({error}): move it away, and a run that goes on begins a new one"
+            f"{path} is damaged ({error}): move it away; a resumed run starts a new one"
         ) from error
     return rows
 
@@ -141,28 +133,24 @@ class TensorBoard:
         if importlib.util.find_spec("tensorflow"):
             import tensorflow as tf
 
-            self.tf = tf
+            self.summary = tf.summary
             folder = pathlib.Path(workdir, TENSORBOARD_FOLDER)
             self.writer = tf.summary.create_file_writer(str(folder))
 
     def scalars(self, values: dict[str, float], step: int) -> None:
+        self._write("scalar", values, step)
+
+    def images(self, maps: dict[str, np.ndarray], step: int) -> None:
+        """Draws heat maps with a square of pixels for each value."""
+        square = np.ones((PIXELS, PIXELS))
+        pixels = {name: np.kron(values, square) for name, values in maps.items()}
+        images = {name: p.astype("float32")[None, :, :, None] for name, p in pixels.items()}
+        self._write("image", images, step)
+
+    def _write(self, kind: str, values: dict, step: int) -> None:
         if self.writer is None:
             return
         with self.writer.as_default():
             for name, value in values.items():
-                self.tf.summary.scalar(name, value, step=step)
+                getattr(self.summary, kind)(name, value, step=step)
         self.writer.flush()
-
-    def images(self, maps: dict[str, np.ndarray], step: int) -> None:
-        if self.writer is None:
-            return
-        with self.writer.as_default():
-            for name, values in maps.items():
-                pixels = enlarged(values)[None, :, :, None]
-                self.tf.summary.image(name, pixels, step=step)
-        self.writer.flush()
-
-
-def enlarged(values: np.ndarray) -> np.ndarray:
-    """Draws a heat map with a square of pixels for each value."""
-    return np.kron(values, np.ones((PIXELS, PIXELS))).astype("float32")

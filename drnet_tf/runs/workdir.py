@@ -83,11 +83,7 @@ class Run:
 
     @classmethod
     def load(cls, workdir: str) -> Run:
-        """Reads run.json.
-
-        Raises:
-            UserError: there is none, or it does not describe a training run.
-        """
+        """Reads run.json; a UserError says that there is none, or that it is something else."""
         path = pathlib.Path(workdir, RUN_FILE)
         if not path.is_file():
             raise UserError(f"{workdir} is no workdir of a training run: it has no {RUN_FILE}")
@@ -110,15 +106,15 @@ class Run:
             | {
                 "config": family.config.from_dict(values["config"]),
                 "recipe": family.recipe(**values["recipe"]),
-                "augmentation": Augmentation(**_tuples(values["augmentation"])),
+                "augmentation": Augmentation(**values["augmentation"]),
                 "settings": Settings(**values["settings"]),
                 "fit": fit and Fit(fit),
             }
         )
 
 
-#: Names that settings had in earlier versions of run.json, and those that they have.
-_RENAMED = {
+#: Names that settings had in earlier versions, in run.json and as flags, and those that they have.
+RENAMED_SETTINGS = {
     "recalibrate_threshold": "norm_moments_threshold",
     "recalibrate_images": "norm_moments_images",
 }
@@ -129,7 +125,9 @@ def _of_one_dict(values: dict[str, Any], family: Family) -> dict[str, Any]:
 
     What it lacks came later, and was not done then: it has its default.
     """
-    flat = {_RENAMED.get(name, name): value for name, value in values.pop("settings").items()}
+    flat = {
+        RENAMED_SETTINGS.get(name, name): value for name, value in values.pop("settings").items()
+    }
     parts = {"recipe": family.recipe, "augmentation": Augmentation, "settings": Settings}
     for part, description in parts.items():
         names = [field.name for field in dataclasses.fields(description)]
@@ -137,11 +135,6 @@ def _of_one_dict(values: dict[str, Any], family: Family) -> dict[str, Any]:
     if flat.get("latencies"):
         flat["latencies"] = {"family": family.name, **flat["latencies"]}
     return values | flat
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """Gives tuples back that JSON has as lists."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,11 +154,7 @@ class Trained:
 
 @contextlib.contextmanager
 def claimed(workdir: str) -> Iterator[None]:
-    """Keeps other processes from training in a workdir.
-
-    Raises:
-        UserError: one does already.
-    """
+    """Keeps other processes from training in a workdir, where none may do so already."""
     pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
     # The system releases the lock when the process ends, however it ends.
     with pathlib.Path(workdir, LOCK_FILE).open("w") as lock:
@@ -179,7 +168,7 @@ def claimed(workdir: str) -> Iterator[None]:
 def load_trained(workdir: str) -> Trained:
     """Loads the model of a workdir, with the weights of its latest checkpoint, in float32.
 
-    They are averaged, and at the end of a run recalibrated, where its recipe says so.
+    They are averaged, and at the end of a run have norm moments, where its recipe says so.
 
     Raises:
         UserError: no run, no checkpoint, or one that is damaged or of another model.
@@ -198,13 +187,9 @@ def load_trained(workdir: str) -> Trained:
 
 
 def read_norm_moments(workdir: str) -> dict | None:
-    """Reads at which threshold, and on how many images, norm moments were computed again.
+    """Reads at which `threshold`, and on how many `images`, norm moments were computed again.
 
-    Returns:
-        `threshold` and `images`; None where that was not done.
-
-    Raises:
-        UserError: the file is damaged.
+    None where that was not done.
     """
     paths = [pathlib.Path(workdir, name) for name in (NORM_MOMENTS_FILE, _OLD_NORM_MOMENTS_FILE)]
     path = next((path for path in paths if path.is_file()), None)

@@ -26,10 +26,10 @@ class WeightAverage:
 
     The exponential average of the weights W, but their plain mean as long as there are fewer than a
     time constant of them: at no time do the initial weights weigh more than others. What happens
-    at a step is a function of its number, so that a resumed run goes on as an undisturbed one.
+    at a step is a function of its number, so that a resumed run averages as an undisturbed one.
 
     The moving moments of batch normalization are averaged too. Those of the last weights would be
-    wrong for the average; their average is near, and recalibration makes it right.
+    wrong for the average; their average is near, and norm_moments.py makes it right.
 
     Args:
         step_function: a `TrainingStep`, whose `weights` are averaged.
@@ -46,7 +46,7 @@ class WeightAverage:
         self._blend = backend_module().compiled(_blend)
 
     def load(self, values: dict[str, np.ndarray]) -> None:
-        """Goes on from `values()` of a checkpoint."""
+        """Resumes from `values()` of a checkpoint."""
         if values:
             variables = self.step_function.weight_variables
             self.average = [ops.convert_to_tensor(values[v.path]) for v in variables]

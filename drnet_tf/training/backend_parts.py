@@ -8,15 +8,6 @@ import types
 from drnet_tf.backends.choice import backend_name
 
 
-def step_module() -> types.ModuleType:
-    """Returns the module with `TrainingStep`."""
-    return _module("step")
-
-
-def placement_module() -> types.ModuleType:
-    """Returns the module with `place`."""
-    return _module("placement")
-
-
-def _module(part: str) -> types.ModuleType:
-    return importlib.import_module(f"drnet_tf.training.on_{backend_name()}.{part}")
+def backend_part(name: str) -> types.ModuleType:
+    """Returns the module "step", with `TrainingStep`, or "placement", with `place`."""
+    return importlib.import_module(f"drnet_tf.training.on_{backend_name()}.{name}")

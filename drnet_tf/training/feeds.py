@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
+from drnet_tf.data import in_memory
 from drnet_tf.data.augmentation import Augmentation
 from drnet_tf.data.evaluation_images import NPZ
 from drnet_tf.data.fit import Fit
-from drnet_tf.data.in_memory import InMemoryDataset, augment_batch, batch_seed, load_npz, load_tfds
 from drnet_tf.data.order import epoch_order
-from drnet_tf.errors import UserError
+from drnet_tf.errors import UserError, require
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Run
 
@@ -70,9 +70,6 @@ def open_feed(
         progress: called with the number of images read, of all, and the name of the split, where
             they are read into memory.
         share: the number of this process, and of all; the latter divides the batch size.
-
-    Raises:
-        UserError: the data is missing or damaged, or does not go with the pipeline.
     """
     dataset, pipeline = run.dataset, run.settings.input_pipeline
     image_size, on_validation = run.config.image_size, run.settings.train_on_validation
@@ -85,7 +82,7 @@ def open_feed(
     if dataset.endswith(NPZ):
         if pipeline != "device":
             raise UserError(f"{dataset} is read with --input_pipeline=device, not {pipeline}")
-        return DeviceFeed(load_npz(dataset), image_size, on_validation, **settings)
+        return DeviceFeed(in_memory.load_npz(dataset), image_size, on_validation, **settings)
     # Here, so that a machine without TensorFlow can train on an .npz file.
     try:
         from drnet_tf.data.catalogue import open_dataset
@@ -99,20 +96,12 @@ def open_feed(
         dataset, data_dir or run.settings.data_dir, train_on_validation=on_validation
     )
     if pipeline == "device":
-        arrays = load_tfds(opened, image_size=image_size, on_progress=progress)
+        arrays = in_memory.load_tfds(opened, image_size=image_size, on_progress=progress)
         # The split holds the validation images already where they are trained on.
-        feed = DeviceFeed(arrays, image_size, False, **settings)
-        feed.fit = _fit_of(opened)
-        return feed
-    streamed = TfDataFeed(opened, image_size, **settings)
+        return DeviceFeed(arrays, image_size, False, **settings)
+    streamed = TfDataFeed(opened, image_size=image_size, **settings)
     streamed.read(progress)
     return streamed
-
-
-def _fit_of(dataset) -> Fit:
-    from drnet_tf.data.decoding import fit_of
-
-    return fit_of(dataset.image_shape)
 
 
 def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tuple]:
@@ -133,33 +122,25 @@ def unaugmented_batches(feed: Feed, arrays: tuple, images: int) -> Iterator[tupl
 
 
 class TfDataFeed:
-    """Batches that tf.data reads, shuffles and augments on the host."""
+    """Has tf.data read, shuffle and augment batches on the host.
+
+    Args:
+        dataset: of `open_dataset`.
+        settings: of `training_batches`, for every epoch: image_size, batch_size, augmentation, seed
+            and share.
+    """
 
     arrays: tuple = ()
     per_image: tuple[bool, ...] = (True, True)
 
-    def __init__(
-        self,
-        dataset,
-        image_size: int,
-        batch_size: int,
-        augmentation: Augmentation,
-        seed: int,
-        share: tuple[int, int] = (0, 1),
-    ):
+    def __init__(self, dataset, **settings: Any):
         from drnet_tf.data.pipeline import steps_per_epoch
 
         self.dataset = dataset
         self.classes = dataset.num_classes
-        self.fit = _fit_of(dataset)
-        self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
-        self.settings: dict[str, Any] = dict(
-            image_size=image_size,
-            batch_size=batch_size,
-            augmentation=augmentation,
-            seed=seed,
-            share=share,
-        )
+        self.fit = dataset.fit
+        self.steps_per_epoch = steps_per_epoch(dataset, settings["batch_size"])
+        self.settings = settings
 
     def read(self, progress: Progress) -> None:
         """Reads a set that the pipeline holds in memory; the first batch would do it unseen."""
@@ -187,13 +168,13 @@ class TfDataFeed:
 
 
 class DeviceFeed:
-    """Batches that the compiled step gathers and augments itself; the host only sends indices."""
+    """Has the compiled step gather and augment its batch; the host only sends indices."""
 
     per_image: tuple[bool, ...] = (True, False)
 
     def __init__(
         self,
-        dataset: InMemoryDataset,
+        dataset: in_memory.InMemoryDataset,
         image_size: int,
         train_on_validation: bool,
         batch_size: int,
@@ -201,11 +182,7 @@ class DeviceFeed:
         seed: int,
         share: tuple[int, int] = (0, 1),
     ):
-        if augmentation.autoaugment or augmentation.random_resized_crop:
-            raise UserError(
-                "AutoAugment and random resized crops need --input_pipeline=tfdata; switch them "
-                "off with --autoaugment=none and --norandom_resized_crop to use device"
-            )
+        in_memory.check_augmentation(augmentation)
         parts = [dataset.splits["train"]]
         if train_on_validation and "validation" in dataset.splits:
             parts.append(dataset.splits["validation"])
@@ -215,11 +192,11 @@ class DeviceFeed:
                 f"the images of {dataset.name} have {images.shape[1]} x {images.shape[2]} pixels "
                 f"and the model {image_size} x {image_size}; choose --image_size to fit"
             )
-        if not 1 <= batch_size <= len(images):
-            raise UserError(f"batch_size must be between 1 and {len(images)}, not {batch_size}")
+        count = len(images)
+        require(1 <= batch_size <= count, f"batch_size must be between 1 and {count}", batch_size)
         self.arrays: tuple = (images, labels.astype("int32"))
         self.classes = len(dataset.class_names)
-        self.fit = Fit.WHOLE
+        self.fit = dataset.fit
         self.steps_per_epoch = len(images) // batch_size
         self.batch_size = batch_size
         self.augmentation = augmentation
@@ -232,7 +209,7 @@ class DeviceFeed:
         size = self.batch_size // processes
         for step in range(done, self.steps_per_epoch):
             first = step * self.batch_size + process * size
-            yield order[first : first + size], batch_seed(self.seed, epoch, step)
+            yield order[first : first + size], in_memory.batch_seed(self.seed, epoch, step)
 
     def unaugmented(self):
         feed = copy.copy(self)
@@ -241,4 +218,4 @@ class DeviceFeed:
 
     def prepare(self, arrays, indices, seed):
         images, labels = (ops.take(array, indices, axis=0) for array in arrays)
-        return augment_batch(images, seed, self.augmentation), labels
+        return in_memory.augment_batch(images, seed, self.augmentation), labels

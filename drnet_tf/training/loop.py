@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from drnet_tf.errors import Stopped, UserError
-from drnet_tf.models.family import Optimization, StepValues
-from drnet_tf.models.schedules import total_steps
+from drnet_tf.models.schedules import Optimization, StepValues, total_steps
+from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.telemetry import Observation, Report
 from drnet_tf.training.averaging import WeightAverage
@@ -24,30 +25,22 @@ from drnet_tf.training.placement import ALONE, Placement
 Schedule = Callable[[int], StepValues]
 
 
-class Display(Protocol):
-    """Shows how far a run is; a `ProgressBar` does."""
-
-    def update(self, step: int, total: int, text: str) -> None:
-        """Shows that `step` of `total` are done."""
-
-    def note(self, line: str) -> None:
-        """Shows a line that stays."""
-
-
 def train(
     step_function,
     schedule: Schedule,
     recipe: Optimization,
     feed: Feed,
     workdir: str,
+    display: ProgressBar,
     *,
     checkpoint_seconds: float = math.inf,
-    display: Display | None = None,
     observers: Sequence[Callable[[], Observation]] = (),
     observe_epochs: int = 1,
     placement: Placement = ALONE,
 ) -> int:
     """Trains to the end of the recipe, from the latest checkpoint of the workdir if it has one.
+
+    Returns the number of steps that the model has seen.
 
     Args:
         step_function: a `TrainingStep`; has the attributes `model` and `optimizer`.
@@ -55,39 +48,31 @@ def train(
         recipe: how long to train, and how weights are averaged.
         feed: the training images.
         workdir: where checkpoints and reports go.
+        display: shows how far the run is.
         checkpoint_seconds: write a checkpoint within an epoch too once that much time has passed;
             one is written at the end of every epoch.
-        display: shows how far the run is.
         observers: called after every `observe_epochs` epochs and after the last step, while the
             model has the weights that it would be used with.
         placement: of the processes that share the run the chief writes checkpoints and reports.
-
-    Returns:
-        The number of steps that the model has seen.
 
     Raises:
         UserError: the loss is not finite, or a checkpoint cannot be used.
         Stopped: SIGTERM came, to this process or to another that shares the run; a checkpoint is
             written.
     """
-    total = total_steps(recipe, feed.steps_per_epoch)
-    average = WeightAverage(step_function, recipe.weight_average, total)
-    loop = _Loop(step_function, schedule, recipe, feed, workdir, placement, average, total, display)
+    loop = _Loop(step_function, schedule, recipe, feed, workdir, display, placement)
     loop.restore()
     report = Report(workdir, loop.step // feed.steps_per_epoch, writes=placement.chief)
-    with _Terminated() as terminated:
-        while loop.step < total:
+    with _terminated() as terminated:
+        while loop.step < loop.total:
             epoch = loop.step // feed.steps_per_epoch
-            row = loop.run_epoch(epoch, terminated, checkpoint_seconds)
-            report.epoch(row)
+            report.epoch(loop.run_epoch(epoch, terminated, checkpoint_seconds))
             loop.save()
-            if loop.asked_to_stop(terminated) and loop.step < total:
+            if loop.asked_to_stop(terminated) and loop.step < loop.total:
                 raise _stopped(loop.step)
             # Last, since it may take long: a process that is killed meanwhile has all else written.
-            if (epoch + 1) % observe_epochs == 0 or loop.step == total:
-                scalars = _observed(observers, average, report, loop.step)
-                loop.validation = scalars.get("validation_accuracy", loop.validation)
-                report.add(scalars, loop.step)
+            if (epoch + 1) % observe_epochs == 0 or loop.step == loop.total:
+                loop.observe(observers, report)
     return loop.step
 
 
@@ -105,14 +90,15 @@ class _Loop:
     recipe: Optimization
     feed: Feed
     workdir: str
+    display: ProgressBar
     placement: Placement
-    average: WeightAverage
-    total: int
-    display: Display | None
     step: int = 0
     validation: float | None = None
 
     def __post_init__(self):
+        self.total = total_steps(self.recipe, self.feed.steps_per_epoch)
+        share = self.recipe.weight_average
+        self.average = WeightAverage(self.step_function, share, self.total)
         self.sums = _MetricSums()
         self.warned = False
         self.saved = time.monotonic()
@@ -141,11 +127,7 @@ class _Loop:
     def run_epoch(
         self, epoch: int, terminated: threading.Event, checkpoint_seconds: float
     ) -> dict[str, float | int]:
-        """Does the steps of an epoch that are not done yet.
-
-        Returns:
-            Its row of metrics.csv.
-        """
+        """Does the steps of an epoch that are not done yet; returns its row of metrics.csv."""
         steps_per_epoch, first = self.feed.steps_per_epoch, self.step
         self.sums = _MetricSums()
         started = time.monotonic()
@@ -159,8 +141,8 @@ class _Loop:
             # Reading a step's metrics waits for it: those of the step before are ready while the
             # accelerator is busy with this one.
             self.sums.add(self.step, values, metrics)
-            if self.display is not None and self.sums.latest:
-                text = _text(values.stage, self.sums.latest, self.validation)
+            if latest := self.sums.latest:
+                text = _text(values.stage, latest, self.validation)
                 self.display.update(self.step, self.total, text)
             if self.step % steps_per_epoch == 0 or self.step == self.total:
                 break
@@ -174,7 +156,10 @@ class _Loop:
             raise UserError(f"the data gave no batch for epoch {epoch}")
         means = self.sums.means()
         seconds = time.monotonic() - started
-        self._warn_of_slow_input(epoch, batches, seconds)
+        if self.placement.chief and not self.warned and batches.is_bottleneck(seconds):
+            share = batches.waited / seconds
+            self.display.note(SLOW_INPUT.format(epoch=epoch, share=share))
+            self.warned = True
         shown = {name: values.scalars[name] for name in self.step_function.model.controls}
         return {
             "epoch": epoch,
@@ -188,22 +173,17 @@ class _Loop:
             "input_wait": batches.waited / seconds,
         }
 
-    def _warn_of_slow_input(self, epoch: int, batches: TimedBatches, seconds: float) -> None:
-        if self.display is not None and not self.warned and batches.is_bottleneck(seconds):
-            share = batches.waited / seconds
-            self.display.note(SLOW_INPUT.format(epoch=epoch, share=share))
-            self.warned = True
-
-
-def _observed(observers, average: WeightAverage, report: Report, step: int) -> dict:
-    scalars: dict[str, float] = {}
-    if observers:
-        with average.in_use():
-            for observe in observers:
-                observation = observe()
+    def observe(self, observers: Sequence[Callable[[], Observation]], report: Report) -> None:
+        """Reports what is seen of the model with the weights that it would be used with."""
+        if not observers:
+            return
+        scalars: dict[str, float] = {}
+        with self.average.in_use():
+            for observation in (observe() for observe in observers):
                 scalars |= observation.scalars
-                report.images(observation.images, step)
-    return scalars
+                report.images(observation.images, self.step)
+        self.validation = scalars.get("validation_accuracy", self.validation)
+        report.add(scalars, self.step)
 
 
 def _stopped(step: int) -> Stopped:
@@ -230,11 +210,7 @@ class _MetricSums:
         self.pending = (step, values, metrics)
 
     def flush(self) -> None:
-        """Reads what is pending.
-
-        Raises:
-            UserError: the loss is not finite.
-        """
+        """Reads what is pending; a loss that is not finite ends the run."""
         if self.pending is None:
             return
         step, values, metrics = self.pending
@@ -244,7 +220,7 @@ class _MetricSums:
         if not math.isfinite(self.latest["loss"]):
             raise UserError(
                 f"the loss is {self.latest['loss']} at step {step} (learning rate "
-                f"{values.learning_rate:.4g}); begin anew in another --workdir with a lower one"
+                f"{values.learning_rate:.4g}); start again in another --workdir with a lower one"
             )
         self.steps += 1
         for name, value in self.latest.items():
@@ -265,16 +241,15 @@ def _text(stage: int, metrics: dict[str, float], validation: float | None) -> st
     )
 
 
-class _Terminated:
+@contextlib.contextmanager
+def _terminated() -> Iterator[threading.Event]:
     """Makes SIGTERM set a flag instead of ending the process at once, while in the block."""
-
-    def __enter__(self):
-        self.flag = threading.Event()
-        self.previous = None
-        if threading.current_thread() is threading.main_thread():
-            self.previous = signal.signal(signal.SIGTERM, lambda *_: self.flag.set())
-        return self.flag
-
-    def __exit__(self, *_):
-        if self.previous is not None:
-            signal.signal(signal.SIGTERM, self.previous)
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    previous = signal.signal(signal.SIGTERM, lambda *_: flag.set())
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -31,6 +31,8 @@ def set_norm_moments(
 ) -> dict[str, np.ndarray]:
     """Sets the moving moments of a model to the plain averages of the moments of batches.
 
+    Returns them by the paths of their variables, float32.
+
     A batch goes through the model once and each normalization uses the moments of its own input, as
     in training, but the branches are selected as in evaluation. All images count for the moments of
     a branch, also those that do not select it, as in training.
@@ -39,9 +41,6 @@ def set_norm_moments(
         batches: images, float [batch, height, width, 3] in 0..255, all batches of one size.
         threshold: T of the selection.
         progress: called with the number of batches done.
-
-    Returns:
-        The moments by the paths of their variables, float32.
     """
     layers = [layer for layer in all_layers(model) if isinstance(layer, BatchNorm)]
     variables = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
@@ -61,11 +60,7 @@ def set_norm_moments(
 
 
 def finish_norm_moments(
-    workdir: str,
-    step_function,
-    feed: Feed,
-    progress: Progress = silent,
-    writes: bool = True,
+    workdir: str, step_function, feed: Feed, progress: Progress = silent, writes: bool = True
 ) -> None:
     """Computes the moments of the finished model of a workdir, unless that is done already.
 
@@ -75,7 +70,6 @@ def finish_norm_moments(
     Args:
         step_function: a `TrainingStep`, whose model is left with the finished weights; its recipe
             says at which threshold and on how many images.
-        feed: the training images, of which at least so many are used where there are so many.
         writes: whether this process is the one of the run that writes; all of them compute.
     """
     path = latest_checkpoint(workdir)
@@ -110,16 +104,11 @@ def _following_the_last_batch(layers: list[BatchNorm]) -> Iterator[None]:
     """Makes evaluation set the moving moments to those of each batch, while in the block."""
     # One process sees a whole batch: there is nothing to synchronize with.
     temporary = {"momentum": 0.0, "follows_batches": True, "synchronized": False}
-    before = [{name: getattr(layer, name) for name in temporary} for layer in layers]
+    before = [(layer, name, getattr(layer, name)) for layer in layers for name in temporary]
     try:
-        for layer in layers:
-            _set(layer, temporary)
+        for layer, name, _ in before:
+            setattr(layer, name, temporary[name])
         yield
     finally:
-        for layer, values in zip(layers, before, strict=True):
-            _set(layer, values)
-
-
-def _set(layer: BatchNorm, values: dict) -> None:
-    for name, value in values.items():
-        setattr(layer, name, value)
+        for layer, name, value in before:
+            setattr(layer, name, value)

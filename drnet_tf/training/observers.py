@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,7 @@ def make_observers(step_function, images: EvaluationImages) -> list[Callable[[],
     return observers
 
 
+@dataclasses.dataclass
 class Validation:
     """Measures the accuracy of a model with all units, on images that it is not trained on.
 
@@ -44,16 +47,16 @@ class Validation:
         batches: gives pairs of images and labels, again at every call.
     """
 
-    def __init__(self, model, forward: Callable, batches: Callable[[], Iterable]):
-        self.model = model
-        self.forward = forward
-        self.batches = batches
+    model: Any
+    forward: Callable
+    batches: Callable[[], Iterable]
 
     def __call__(self) -> Observation:
         (result,) = evaluate(self.model, self.batches, [None], forward=self.forward)
         return Observation({"validation_accuracy": result.accuracy})
 
 
+@dataclasses.dataclass
 class SelectionRatios:
     """Counts which units a model selects at a threshold, and what they cost.
 
@@ -67,12 +70,11 @@ class SelectionRatios:
         threshold: T, customarily the family's default.
     """
 
-    def __init__(self, model, forward: Callable, batches: Callable[[], Iterable], threshold: float):
-        self.model = model
-        self.forward = forward
-        self.batches = batches
-        self.threshold = threshold
-        self.sample: list = []
+    model: Any
+    forward: Callable
+    batches: Callable[[], Iterable]
+    threshold: float
+    sample: list = dataclasses.field(default_factory=list)
 
     def __call__(self) -> Observation:
         self.sample = self.sample or list(self.batches())
@@ -81,6 +83,5 @@ class SelectionRatios:
         )
         rows = np.reshape(result.selected, (-1, result.selected.shape[-1]))
         return Observation(
-            {macs_column(self.threshold): result.macs.mean},
-            {f"selected_at_{self.threshold}": rows},
+            {macs_column(self.threshold): result.macs.mean}, {f"selected_at_{self.threshold}": rows}
         )

@@ -35,11 +35,7 @@ class Placement:
         return self.process == 0
 
     def agree(self, what: str, value: str) -> None:
-        """Waits until all processes have come here.
-
-        Raises:
-            UserError: they do not all have the same value.
-        """
+        """Waits until all processes have come here, and checks that they have the same value."""
         if len(set(self.gather(zlib.crc32(value.encode()) & 0xFFFFFF))) > 1:
             raise UserError(f"the {self.processes} processes of this run differ in {what}")
 
@@ -47,8 +43,7 @@ class Placement:
     def together(self) -> Iterator[None]:
         """Wraps what the processes do in step; none leaves it before the others.
 
-        Raises:
-            UserError: another process has ended, or cannot be reached.
+        Where one has ended, or cannot be reached, a UserError says so.
         """
         try:
             try:
@@ -77,9 +72,6 @@ def check_port(address: str, variable: str) -> None:
     Args:
         address: HOST:PORT of this process.
         variable: of the environment, which the address is from.
-
-    Raises:
-        UserError: another process holds the port, or there is none in the address.
     """
     port = address.rpartition(":")[2]
     if not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -97,9 +89,6 @@ def check_port(address: str, variable: str) -> None:
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:
-    """
-    Raises:
-        UserError: the devices cannot have equal parts of a batch.
-    """
+    """Refuses a batch that does not divide into equal parts for the devices."""
     if batch_size % devices:
         raise UserError(f"batch_size must divide by the {devices} devices, not be {batch_size}")

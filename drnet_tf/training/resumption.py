@@ -23,11 +23,7 @@ FREE_SETTINGS = (
 
 
 def holds_run(workdir: str, run: Run) -> bool:
-    """Tells whether the workdir holds this run already.
-
-    Raises:
-        UserError: it holds another one, or is no folder.
-    """
+    """Tells whether the workdir holds this run already; another run, or a file, is refused."""
     if not pathlib.Path(workdir, RUN_FILE).exists():
         if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
             raise UserError(f"--workdir={workdir} is a file; name a folder")
@@ -52,11 +48,7 @@ def holds_run(workdir: str, run: Run) -> bool:
 
 
 def check_others(workdir: str, run: Run, placement: Placement) -> None:
-    """Waits for the processes that share the run.
-
-    Raises:
-        UserError: they were told to do another one, or do not see the same files.
-    """
+    """Waits for the processes that share the run, which must do the same on the same files."""
     placement.agree("what they train", json.dumps(_flat(run)))
     if not holds_run(workdir, run):
         raise UserError(f"--workdir={workdir} must be one folder that all processes of the run see")

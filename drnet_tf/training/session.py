@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import pathlib
 
 import keras
@@ -15,11 +16,11 @@ from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.models.latencies import LatencyTable
 from drnet_tf.models.objective import Resource
 from drnet_tf.models.registry import build_from_config
-from drnet_tf.progress import ProgressBar, silent
+from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
 from drnet_tf.runs.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.training import loop
-from drnet_tf.training.backend_parts import placement_module, step_module
+from drnet_tf.training.backend_parts import backend_part
 from drnet_tf.training.feeds import Feed, open_feed
 from drnet_tf.training.norm_moments import finish_norm_moments
 from drnet_tf.training.observers import make_observers
@@ -33,29 +34,23 @@ READING_PATIENCE = 1.0
 
 
 def train(workdir: str, run: Run) -> int:
-    """Trains in `workdir`, or resumes what was trained there.
+    """Trains in `workdir`, or resumes what was trained there; returns the number of steps done.
 
     Args:
         run: what to train on what; `fit` and `latencies` are found out where they are missing.
 
-    Returns:
-        The number of steps done.
-
     Raises:
         UserError: the input makes no sense together, or the workdir holds another run.
     """
-    step_module()  # refuses other backends before any work
-    try:
-        run.family.cost(run.config)
-    except ValueError as error:  # an unknown branch
-        raise UserError(str(error)) from error
+    backend_part("step")  # refuses other backends before any work
+    run.family.cost(run.config)  # refuses an unknown branch
     run = _with_latencies(workdir, run)
     holds_run(workdir, run)
     initial = None
     if run.settings.initial_weights:
         initial = initial_checkpoint(run.settings.initial_weights, workdir, run.config)
     # Before the data: processes have to find each other before anything is computed.
-    placement = placement_module().place(run.settings.distribution, run.recipe.batch_size)
+    placement = backend_part("placement").place(run.settings.distribution, run.recipe.batch_size)
     with ProgressBar(f"reading {run.dataset}", patience=READING_PATIENCE) as progress:
         feed = open_feed(
             run, progress=progress.update, share=(placement.process, placement.processes)
@@ -86,7 +81,7 @@ def _train(
         if initial is not None:
             initial.restore_finished(model)
         objective = run.family.objective(recipe, _resource(run, model.cost))
-        step_function = step_module().TrainingStep(model, recipe, objective, feed)
+        step_function = backend_part("step").TrainingStep(model, recipe, objective, feed)
     observers = []
     if settings.validate_epochs:
         observers = make_observers(step_function, open_run_images(run))
@@ -100,8 +95,8 @@ def _train(
             recipe,
             feed,
             workdir,
-            checkpoint_seconds=60 * (settings.checkpoint_minutes or float("inf")),
-            display=display,
+            display,
+            checkpoint_seconds=60 * (settings.checkpoint_minutes or math.inf),
             observers=observers,
             observe_epochs=max(1, settings.validate_epochs),
             placement=placement,
@@ -111,16 +106,15 @@ def _train(
         Checkpoint.read(path).restore_finished(model)
     if recipe.norm_moments_threshold is not None:
         with _display("computing norm moments", placement) as display:
-            progress = display.update if display else silent
-            finish_norm_moments(workdir, step_function, feed, progress, placement.chief)
+            finish_norm_moments(workdir, step_function, feed, display.update, placement.chief)
     if placement.chief:
         with replacing(pathlib.Path(workdir, MODEL_FILE)) as path:
             model.save(path)
     return done
 
 
-def _display(title: str, placement: Placement):
-    return ProgressBar(title) if placement.chief else contextlib.nullcontext()
+def _display(title: str, placement: Placement) -> ProgressBar:
+    return ProgressBar(title, patience=None if placement.chief else math.inf)
 
 
 def _with_latencies(workdir: str, run: Run) -> Run:

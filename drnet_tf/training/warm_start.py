@@ -10,18 +10,10 @@ from drnet_tf.runs.workdir import Run
 
 
 def initial_checkpoint(source: str, workdir: str, config: Any) -> Checkpoint | None:
-    """Finds the checkpoint that a run begins with: the latest one of another run.
+    """Finds the checkpoint that a run begins with: the latest one of the run in `source`.
 
-    Args:
-        source: workdir of the other run.
-        workdir: that of this run.
-        config: the architecture of this run.
-
-    Returns:
-        None where the run has a checkpoint of its own already, with which it resumes.
-
-    Raises:
-        UserError: there is no other run, or it is one of another architecture.
+    None where the run in `workdir` has a checkpoint of its own already, with which it resumes. The
+    architecture of both must be `config`.
     """
     if latest_checkpoint(workdir) is not None:
         return None

@@ -5,6 +5,7 @@ import pytest
 
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.evaluation_images import first_images, open_images, random_images
+from drnet_tf.errors import UserError
 
 
 @pytest.fixture(params=["digits", "npz"])
@@ -68,5 +69,5 @@ def test_epochs_differ_in_order_and_keep_images_and_labels_together(images):
 def test_batch_larger_than_the_set_is_refused(images):
     with pytest.raises(DataError, match="batch size"):
         next(iter(images.shuffled(images.count("train") + 1, seed=0)))
-    with pytest.raises(DataError, match="1 or more, not 0"):
+    with pytest.raises(UserError, match="1 or more, not 0"):
         random_images(images, 0, seed=0)

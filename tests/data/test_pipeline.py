@@ -18,6 +18,7 @@ from drnet_tf.data.decoding import as_evaluated, random_resized_crop
 from drnet_tf.data.errors import DataError
 from drnet_tf.data.order import epoch_order, epoch_seed
 from drnet_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from drnet_tf.errors import UserError
 
 PLAIN = Augmentation()
 ALL = Augmentation(crop_padding=1, flip=True, cutout=2)
@@ -143,9 +144,9 @@ def test_autoaugment_and_crops_are_reproducible_in_the_pipeline(few: Dataset) ->
 def test_batch_larger_than_the_split_is_refused(digits: Dataset) -> None:
     with pytest.raises(DataError, match="1198 is larger than the train split .* at most 1197"):
         _train(digits, batch_size=1198)
-    with pytest.raises(DataError, match="batch size must be 1 or more"):
+    with pytest.raises(UserError, match="batch size must be 1 or more"):
         steps_per_epoch(digits, 0)
-    with pytest.raises(DataError, match="limit must be 1"):
+    with pytest.raises(UserError, match="limit must be 1"):
         evaluation_batches(digits, "test", image_size=8, batch_size=8, limit=0)
     with pytest.raises(DataError, match="no 'tests' split"):
         evaluation_batches(digits, "tests", image_size=8, batch_size=8)

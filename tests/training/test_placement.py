@@ -1,6 +1,7 @@
 """The choice of devices, and what processes that share a run tell each other."""
 
 import json
+import math
 import socket
 import types
 
@@ -9,6 +10,7 @@ import pytest
 from drnet_tf.errors import Stopped, UserError
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.models.schedules import StepValues
+from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.checkpoints import list_checkpoints
 from drnet_tf.training import loop
 from drnet_tf.training.on_jax import placement as jax_placement
@@ -149,6 +151,7 @@ def test_all_processes_stop_at_one_step_and_the_chief_alone_writes(tmp_path, pro
             Recipe(batch_size=1, stage1_epochs=2, stage2_epochs=1),
             FiveBatches(),
             str(tmp_path),
+            ProgressBar("training", patience=math.inf),
             checkpoint_seconds=seconds,
             placement=placement,
         )

@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 
+from drnet_tf.errors import require
 from drnet_tf.layers.geometry import INPUTS_PER_NODE, STEM_MULTIPLIER, CellGeometry, half
 from drnet_tf.layers.gumbel_softmax import RECALIBRATIONS
+from drnet_tf.models.config import Config, pixels
 
 PAPER_BRANCHES = ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "skip")
 STEMS = ("cifar", "imagenet")
 ROUTERS = ("routernet", "none")
 
-_LEAST = {
-    "image_size": 8,
-    "classes": 2,
-    "cells": 1,
-    "channels": 2,
-    "nodes": 1,
-    "connection_seed": 0,
-}
-
 
 @dataclasses.dataclass(frozen=True)
-class DRNetConfig:
+class DRNetConfig(Config):
     """Holds everything that defines a DRNet.
 
     Args:
-        image_size: height and width of the input in pixels.
-        classes: number of classes.
         cells: number of cells, the paper's L.
         channels: channels C of the first cell; each reduction cell doubles them.
         nodes: intermediate nodes of a cell, the paper's N.
@@ -43,76 +33,49 @@ class DRNetConfig:
         stem: "cifar" (one 3x3 convolution) or "imagenet" (three strided ones).
         router: "routernet", or "none" for the ablation with uniform weights.
         recalibration: "gumbel_softmax", or the ablations "softmax" (no noise) and "none".
-        mean: of each colour channel on the 0..255 scale, by which the model normalizes.
-        deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
         node_inputs: for each node the two indices it reads, 0 and 1 being the cell's inputs and
             n + 2 its node n. Drawn from `connection_seed` where not given, and stored from then on.
         connection_seed: seed from which it is drawn which inputs of the cell the nodes read.
-
-    Raises:
-        ValueError: a field has no meaning; the message names the field and what is allowed.
     """
 
-    image_size: int
-    classes: int
-    cells: int = 5
-    channels: int = 15
-    nodes: int = 4
+    cells: int = dataclasses.field(default=5, metadata={"least": 1})
+    channels: int = dataclasses.field(default=15, metadata={"least": 2})
+    nodes: int = dataclasses.field(default=4, metadata={"least": 1})
     branches: tuple[str, ...] = PAPER_BRANCHES
     stem: str = dataclasses.field(default="cifar", metadata={"choices": STEMS})
     router: str = dataclasses.field(default="routernet", metadata={"choices": ROUTERS})
     recalibration: str = dataclasses.field(
-        default="gumbel_softmax", metadata={"choices": RECALIBRATIONS}
+        default="gumbel_softmax", metadata={"choices": RECALIBRATIONS, "shapes": False}
     )
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    node_inputs: tuple[tuple[int, int], ...] = ()
-    connection_seed: int = 0
+    mean: tuple[float, float, float] = pixels()
+    deviation: tuple[float, float, float] = pixels()
+    node_inputs: tuple[tuple[int, int], ...] = dataclasses.field(
+        default=(), metadata={"flag": False}
+    )
+    connection_seed: int = dataclasses.field(default=0, metadata={"least": 0, "shapes": False})
 
     def __post_init__(self):
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            _require(
-                isinstance(value, int | np.integer) and bool(value >= least),
-                f"{name} must be a whole number of at least {least}, not {value!r}",
-            )
-        _require(
-            not isinstance(self.branches, str)
-            and 0 < len(set(self.branches)) == len(tuple(self.branches)),
-            f"branches must be a list of different names, not {self.branches!r}",
+        super().__post_init__()
+        names = self.branches
+        differ = not isinstance(names, str) and 0 < len(set(names)) == len(tuple(names))
+        require(differ, "branches must be a list of different names", names)
+        object.__setattr__(self, "branches", tuple(names))
+        inputs = self.node_inputs
+        pairs = all(len(pair) == INPUTS_PER_NODE for pair in inputs)
+        require(pairs, "node_inputs must hold pairs of indices", inputs)
+        inputs = inputs or draw_node_inputs(self.nodes, self.connection_seed)
+        inputs = tuple((int(a), int(b)) for a, b in inputs)
+        earlier = all(
+            0 <= index < node + INPUTS_PER_NODE
+            for node, pair in enumerate(inputs)
+            for index in pair
         )
-        for field in dataclasses.fields(self):
-            if not (allowed := field.metadata.get("choices")):
-                continue
-            name, value = field.name, getattr(self, field.name)
-            _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
-        for name in ("mean", "deviation"):
-            value = getattr(self, name)
-            _require(
-                len(value) == 3 and bool(np.all(np.isfinite(value))),
-                f"{name} must be three finite numbers, not {value!r}",
-            )
-        _require(min(self.deviation) > 0, f"deviation must be positive, not {self.deviation}")
-        # JSON gives lists back: tuples keep the configuration hashable and comparable.
-        object.__setattr__(self, "branches", tuple(self.branches))
-        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
-        object.__setattr__(self, "deviation", tuple(float(v) for v in self.deviation))
-        _require(
-            all(len(pair) == INPUTS_PER_NODE for pair in self.node_inputs),
-            f"node_inputs must hold pairs of indices, not {self.node_inputs!r}",
+        require(
+            len(inputs) == self.nodes and earlier,
+            f"node_inputs must hold {self.nodes} pairs of earlier indices, or be () to be drawn",
+            inputs,
         )
-        inputs = self.node_inputs or draw_node_inputs(self.nodes, self.connection_seed)
-        object.__setattr__(self, "node_inputs", tuple((int(a), int(b)) for a, b in inputs))
-        _require(
-            len(self.node_inputs) == self.nodes
-            and all(
-                0 <= index < node + INPUTS_PER_NODE
-                for node, pair in enumerate(self.node_inputs)
-                for index in pair
-            ),
-            f"node_inputs must hold {self.nodes} pairs of earlier indices, or be () to be drawn, "
-            f"not {self.node_inputs}",
-        )
+        object.__setattr__(self, "node_inputs", inputs)
 
     @property
     def connections(self) -> int:
@@ -126,28 +89,13 @@ class DRNetConfig:
 
     @functools.cached_property
     def cell_geometry(self) -> tuple[CellGeometry, ...]:
+        """Returns the shapes of the cells in order."""
         return tuple(_cell_geometry(self))
 
     @property
     def auxiliary_cell(self) -> int:
         """Returns the cell that feeds the auxiliary head (Sec. 4.1): the second reduction cell."""
         return 2 * self.cells // 3
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration in the types that JSON has."""
-        values = dataclasses.asdict(self)
-        values["node_inputs"] = [list(pair) for pair in self.node_inputs]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DRNetConfig:
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        _require(not unknown, f"unknown fields of a DRNet configuration: {', '.join(unknown)}")
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**fields)
 
 
 def stem_shapes(config: DRNetConfig) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -188,8 +136,3 @@ def _cell_geometry(config: DRNetConfig):
             reduction=reduction,
         )
         previous = [previous[1], (config.nodes * channels, output_size)]
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

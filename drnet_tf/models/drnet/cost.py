@@ -26,17 +26,11 @@ def cost_table(config: DRNetConfig) -> CostTable:
     for cell, geometry in enumerate(config.cell_geometry):
         for i, factorized in enumerate((geometry.factorized, False)):
             fixed += preprocess.cost(
-                geometry.input_channels[i],
-                geometry.channels,
-                geometry.input_sizes[i],
-                factorized,
+                geometry.input_channels[i], geometry.channels, geometry.input_sizes[i], factorized
             )
         if config.router == "routernet":
             fixed += router_net.cost(
-                2 * geometry.channels,
-                geometry.size,
-                config.connections,
-                len(config.branches),
+                2 * geometry.channels, geometry.size, config.connections, len(config.branches)
             )
             elements = geometry.channels * geometry.output_size**2
             fixed += Cost(0, config.connections * len(config.branches) * elements)

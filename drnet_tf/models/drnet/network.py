@@ -99,18 +99,8 @@ class DRNet(keras.Model):
             size = geometry.output_size
             head.build((None, size, size, config.nodes * geometry.channels))
 
-    def call(
-        self,
-        images,
-        threshold=None,
-        connection_rate=0.0,
-        branch_rate=0.0,
-        training=False,
-    ):
-        mean, deviation = (
-            np.asarray(v, "float32") for v in (self.config.mean, self.config.deviation)
-        )
-        x = ops.cast((ops.cast(images, "float32") - mean) / deviation, self.compute_dtype)
+    def call(self, images, threshold=None, connection_rate=0.0, branch_rate=0.0, training=False):
+        x = ops.cast(self.config.normalized(images), self.compute_dtype)
         if threshold is not None:
             threshold = ops.reshape(ops.cast(threshold, "float32"), (-1, 1, 1))
         before, previous = self.stem(x, training=training)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
-import numpy as np
-
+from drnet_tf.errors import require
 from drnet_tf.layers.geometry import half
+from drnet_tf.models.config import Config, pixels
 
 STEMS = ("cifar", "imagenet")
 #: Expansion, channels, blocks, stride of the first block.
@@ -29,7 +28,6 @@ STEM_CHANNELS, LAST_CHANNELS = 32, 1280
 KERNEL_SIZE = 3
 #: What is added to the output of a block.
 NONE, IDENTITY, CONVOLUTION = "none", "identity", "convolution"
-_LEAST = {"image_size": 8, "classes": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,52 +59,26 @@ class Block:
 
 
 @dataclasses.dataclass(frozen=True)
-class MobileNetV2Config:
+class MobileNetV2Config(Config):
     """Holds everything that defines a MobileNetV2.
 
     Args:
-        image_size: height and width of the input in pixels.
-        classes: number of classes.
         width: multiplier of all channels, which are rounded to multiples of 8; those of the last
             convolution are not multiplied by less than 1.
         stem: "imagenet" (the paper's strides and blocks), or "cifar" for small images: the first
             two strides are 1, the first block has its 1x1 convolution too, and blocks of stride 1
             that change the number of channels have a 1x1 convolution as their shortcut.
-        mean: of each colour channel on the 0..255 scale, by which the model normalizes.
-        deviation: of each colour channel on the 0..255 scale, by which the model normalizes.
-
-    Raises:
-        ValueError: a field has no meaning; the message names the field and what is allowed.
     """
 
-    image_size: int
-    classes: int
     width: float = 1.0
     stem: str = dataclasses.field(default="cifar", metadata={"choices": STEMS})
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    mean: tuple[float, float, float] = pixels()
+    deviation: tuple[float, float, float] = pixels()
 
     def __post_init__(self):
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            _require(
-                isinstance(value, int | np.integer) and bool(value >= least),
-                f"{name} must be a whole number of at least {least}, not {value!r}",
-            )
-        _require(
-            isinstance(self.width, int | float) and 0 < self.width < math.inf,
-            f"width must be a number of more than 0, not {self.width!r}",
-        )
-        _require(self.stem in STEMS, f"stem must be one of {', '.join(STEMS)}, not {self.stem!r}")
-        for name in ("mean", "deviation"):
-            value = getattr(self, name)
-            _require(
-                len(value) == 3 and bool(np.all(np.isfinite(value))),
-                f"{name} must be three finite numbers, not {value!r}",
-            )
-            # JSON gives lists back: tuples keep the configuration hashable and comparable.
-            object.__setattr__(self, name, tuple(float(v) for v in value))
-        _require(min(self.deviation) > 0, f"deviation must be positive, not {self.deviation}")
+        super().__post_init__()
+        positive = isinstance(self.width, int | float) and 0 < self.width < math.inf
+        require(positive, "width must be a number of more than 0", self.width)
 
     @property
     def stem_channels(self) -> int:
@@ -127,21 +99,6 @@ class MobileNetV2Config:
     def blocks(self) -> tuple[Block, ...]:
         """Returns the blocks in order."""
         return tuple(_blocks(self))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration in the types that JSON has."""
-        values = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> MobileNetV2Config:
-        """Makes the configuration of a dictionary, which may have lists for tuples."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        _require(
-            not unknown, f"unknown fields of a MobileNetV2 configuration: {', '.join(unknown)}"
-        )
-        return cls(**values)
 
 
 def multiple_of_8(channels: float) -> int:
@@ -168,8 +125,3 @@ def _blocks(config: MobileNetV2Config):
             block = Block(inputs, expansion * inputs, outputs, stride, size, expands, shortcut)
             yield block
             inputs, size = outputs, block.output_size
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

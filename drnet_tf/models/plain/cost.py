@@ -13,12 +13,7 @@ from drnet_tf.layers.cost import Cost
 from drnet_tf.layers.geometry import half
 from drnet_tf.layers.stem import IMAGE_CHANNELS
 from drnet_tf.models.cost import CostTable
-from drnet_tf.models.plain.architecture import (
-    CONVOLUTION,
-    KERNEL_SIZE,
-    Block,
-    MobileNetV2Config,
-)
+from drnet_tf.models.plain.architecture import CONVOLUTION, KERNEL_SIZE, Block, MobileNetV2Config
 
 
 def cost_table(config: MobileNetV2Config) -> CostTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 from keras import ops
 
 from drnet_tf.layers.batch_norm import BatchNorm
@@ -24,16 +23,11 @@ class MobileNetV2(keras.Model):
         config: the architecture, a `MobileNetV2Config` or its dictionary.
         seed: kept for the interface; nothing in the model is random.
 
-    Call arguments:
-        images: float [batch, image_size, image_size, 3], pixels in 0..255; the model normalizes.
-        threshold: without effect.
-        training: as everywhere in Keras.
-
-    Returns:
-        logits: float32 [batch, classes].
-        routing: a `Routing` with units (): `selected` is true, `scores` are 0, `macs` are those of
-            the network.
+    Call arguments and what is returned are those of a `RoutedModel`. A threshold is without effect;
+    in the `Routing`, `selected` is true, `scores` are 0, and `macs` are those of the network.
     """
+
+    controls: dict = {}  # the schedule sets nothing
 
     def __init__(self, config: MobileNetV2Config | dict, seed: int | None = None, **kwargs):
         # Keras would cast images to the compute type before they are normalized, and round them.
@@ -56,11 +50,6 @@ class MobileNetV2(keras.Model):
         self.last_norm = BatchNorm(name="last_norm", dtype=policy)
         self.classifier = Classifier(config.classes, name="classifier", dtype=policy)
 
-    @property
-    def controls(self):
-        """Returns what the schedule sets at every step: nothing."""
-        return {}
-
     def build(self, input_shape=None):
         config = self.config
         image = (None, config.image_size, config.image_size, IMAGE_CHANNELS)
@@ -75,10 +64,7 @@ class MobileNetV2(keras.Model):
         self.classifier.build(features)
 
     def call(self, images, threshold=None, training=False):
-        mean, deviation = (
-            np.asarray(v, "float32") for v in (self.config.mean, self.config.deviation)
-        )
-        x = ops.cast((ops.cast(images, "float32") - mean) / deviation, self.compute_dtype)
+        x = ops.cast(self.config.normalized(images), self.compute_dtype)
         x = ops.relu6(self.stem_norm(self.stem(x), training=training))
         for block in self.blocks:
             x = block(x, training=training)

@@ -31,13 +31,7 @@ HEARTBEAT_SECONDS = 30
 def place(distribution: str, batch_size: int) -> Placement:
     """Finds the other processes and all devices; call it before JAX does anything else.
 
-    Args:
-        distribution: one of `DISTRIBUTIONS`.
-        batch_size: of all devices together.
-
-    Raises:
-        UserError: the devices are not there, the batch does not divide by their number, or the port
-            of process 0 is held by another process.
+    Arguments and errors are those of `place` in on_tensorflow/placement.py.
     """
     if distribution == "one":
         return ALONE

@@ -9,50 +9,29 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from drnet_tf.models.family import Objective, Optimization, StepValues
+from drnet_tf.models.family import Objective
+from drnet_tf.models.schedules import Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
+from drnet_tf.training.step import Step
 
 
-class TrainingStep:
+class TrainingStep(Step):
     """Trains a model by one batch at a time.
 
     The state lives in arrays of its own between steps; `sync` writes it back to the model. Under a
     distribution of Keras, arrays span its devices, in every process: batches in equal parts, all
     else whole on each.
-
-    Args:
-        model: a built `RoutedModel`, made under the distribution in scope.
-        recipe: for the constants of SGD.
-        objective: what is lowered, of the model's family.
-        feed: how a batch becomes images and labels.
-
-    Attributes:
-        weight_variables: weights and moving moments, all that makes a trained model but what the
-            schedule sets.
     """
 
     def __init__(self, model, recipe: Optimization, objective: Objective, feed: Feed):
-        self.model = model
-        self.recipe = recipe
-        self.objective = objective
-        self.feed = feed
+        super().__init__(model, recipe, objective, feed)
         self._split, self._whole = _shardings()
         # Arguments of the compiled step: as constants in it they would be compiled in.
         self.arrays = tuple(_lay_out(array, self._whole) for array in feed.arrays)
-        self.optimizer = keras.optimizers.SGD(
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            # Part of the paths in checkpoints; Keras would number the optimizers of a process.
-            name="sgd",
-        )
-        self.optimizer.build(self.model.trainable_variables)
-        controls = model.controls
-        set_by_schedule = {id(variable) for variable in controls.values()}
-        self.weight_variables = [w for w in self.model.weights if id(w) not in set_by_schedule]
         self._controls = {
-            name: _index(self.model.non_trainable_variables, variable)
-            for name, variable in controls.items()
+            name: _index(model.non_trainable_variables, variable)
+            for name, variable in model.controls.items()
         }
         self._learning_rate = _index(self.optimizer.variables, self.optimizer.learning_rate)
         self._devices_here = 1 if self._split is None else len(self._split.addressable_devices)
@@ -65,23 +44,11 @@ class TrainingStep:
     def __call__(
         self, batch: tuple, values: StepValues, stop: bool = False
     ) -> dict[str, jax.Array]:
-        """Does a step on this process's share of a batch of the feed.
-
-        Returns:
-            The metrics of the objective, and "stop": more than 0 if any process asked with `stop`.
-        """
         self._state, metrics = self._compiled(*self._inputs(batch, values, stop))
         return metrics
 
     def lowered_for(self, platform: str, batch: tuple, values: StepValues) -> str:
-        """Compiles the step for a platform that need not be at hand, and does no step.
-
-        Args:
-            platform: of JAX: "cpu", "cuda", "tpu".
-
-        Returns:
-            The program, as StableHLO.
-        """
+        """Compiles to StableHLO for "cpu", "cuda" or "tpu", which need not be at hand."""
         *arguments, names = self._inputs(batch, values, False)
 
         def step(*arguments):
@@ -113,7 +80,6 @@ class TrainingStep:
         )
 
     def sync(self) -> None:
-        """Writes the state to the variables of model and optimizer."""
         if self._state is not None:
             for part, values in zip(self._variables(), self._state, strict=True):
                 for variable, value in zip(part, values, strict=True):
@@ -121,7 +87,6 @@ class TrainingStep:
                     variable.assign(_copy(value))
 
     def weights(self) -> list[jax.Array]:
-        """Returns the values of `weight_variables`. The next step gives their memory away."""
         if self._state is None:
             return [variable.value for variable in self.weight_variables]
         values = {

@@ -68,7 +68,7 @@ def place(distribution: str, batch_size: int) -> Placement:
 
 
 def _workers() -> tuple[list[str], int]:
-    """Addresses in TF_CONFIG, the chief's first, and the number of this process among them."""
+    """Reads the addresses of TF_CONFIG, the chief's first, and this process's place among them."""
     text = os.environ.get("TF_CONFIG")
     if not text:
         return [], 0

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 
-import keras
 import tensorflow as tf
 
 from drnet_tf.layers.devices import Devices, adapt_to
-from drnet_tf.models.family import Objective, Optimization, StepValues
+from drnet_tf.models.family import Objective
+from drnet_tf.models.schedules import Optimization, StepValues
 from drnet_tf.training.descent import clip_and_decay
 from drnet_tf.training.feeds import Feed
 from drnet_tf.training.on_tensorflow.depthwise import depthwise_conv
+from drnet_tf.training.step import Step
 
 #: Graph rewrites that lengthen the first step and make no later one faster: the graph has no layout
 #: to choose, nothing to fuse that oneDNN does not, and no loop.
@@ -27,19 +28,12 @@ UNUSED_REWRITES = (
 )
 
 
-class TrainingStep:
-    """Trains a model by one batch at a time.
+class TrainingStep(Step):
+    """Trains a model by one batch at a time; the variables of model and optimizer are the state.
 
     Args:
-        model: a built `RoutedModel`, made under `strategy.scope()`.
-        recipe: for the constants of SGD.
-        objective: what is lowered, of the model's family.
-        feed: how a batch becomes images and labels.
+        model, recipe, objective, feed: see `Step`.
         strategy: a tf.distribute strategy; None is the one in scope.
-
-    Attributes:
-        weight_variables: weights and moving moments, all that makes a trained model but what the
-            schedule sets.
     """
 
     def __init__(
@@ -50,23 +44,10 @@ class TrainingStep:
         feed: Feed,
         strategy: tf.distribute.Strategy | None = None,
     ):
-        self.model = model
-        self.recipe = recipe
-        self.objective = objective
-        self.feed = feed
-        self.arrays = tuple(tf.constant(array) for array in feed.arrays)
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
-            self.optimizer = keras.optimizers.SGD(
-                momentum=recipe.momentum,
-                nesterov=recipe.nesterov,
-                # Part of the paths in checkpoints; Keras would number the optimizers of a process.
-                name="sgd",
-            )
-            self.optimizer.build(self.model.trainable_variables)
-        self._controls = model.controls
-        set_by_schedule = {id(variable) for variable in self._controls.values()}
-        self.weight_variables = [w for w in self.model.weights if id(w) not in set_by_schedule]
+            super().__init__(model, recipe, objective, feed)
+        self.arrays = tuple(tf.constant(array) for array in feed.arrays)
         several = self.strategy.num_replicas_in_sync > 1
         accelerated = any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
         devices = Devices(
@@ -82,13 +63,8 @@ class TrainingStep:
     def __call__(
         self, batch: tuple, values: StepValues, stop: bool = False
     ) -> dict[str, tf.Tensor]:
-        """Does a step on this process's share of a batch of the feed.
-
-        Returns:
-            The metrics of the objective, and "stop": more than 0 if any process asked with `stop`.
-        """
         self.optimizer.learning_rate = values.learning_rate
-        for name, variable in self._controls.items():
+        for name, variable in self.model.controls.items():
             variable.assign(values.scalars[name])
         return self._compiled(*self._inputs(batch, values, stop))
 
@@ -119,11 +95,7 @@ class TrainingStep:
 
         return self.strategy.experimental_distribute_values_from_function(of_replica)
 
-    def sync(self) -> None:
-        """Does nothing: the variables of model and optimizer are the state."""
-
     def weights(self) -> list[tf.Tensor]:
-        """Returns the present values of `weight_variables`."""
         return [tf.convert_to_tensor(variable.value) for variable in self.weight_variables]
 
     def _distributed(self, batch, scalars, names: tuple[str, ...]):
