@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.table
 import tensorflow as tf
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
@@ -183,20 +183,19 @@ def compare(
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> rich.table.Table:
+def table(rows: Sequence[dict[str, Any]]) -> Table:
     """Makes a table with a line for each row of `compare`."""
-    shown = rich.table.Table(title="ms per batch, TensorFlow, all cores", title_justify="left")
-    for name in ("T", "batch", "convolutions run", *GRAPHS, "dense / dispatched"):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        shown.add_row(
-            f"{row['threshold']:g}",
-            str(row["batch_size"]),
-            f"{row['share']:.2f}",
-            *(f"{row['milliseconds'][name]:.2f}" for name in GRAPHS),
-            f"{row['gain']:.2f}",
-        )
-    return shown
+    cells = [
+        {
+            "T": f"{row['threshold']:g}",
+            "batch": str(row["batch_size"]),
+            "convolutions run": f"{row['share']:.2f}",
+            **{name: f"{row['milliseconds'][name]:.2f}" for name in GRAPHS},
+            "dense / dispatched": f"{row['gain']:.2f}",
+        }
+        for row in rows
+    ]
+    return cells_table(cells, "ms per batch, TensorFlow, all cores")
 
 
 def define_flags() -> None:
@@ -223,7 +222,7 @@ def main() -> None:
     images = first_images(open_run_images(trained.run, values.data_dir), "test", max(sizes))
     with ProgressBar("dispatch") as bar:
         rows = compare(trained, images, thresholds, sizes, values.rounds, bar.update)
-    rich.console.Console().print(table(rows))
+    command_line.show(table(rows))
     write_json(facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "rows": rows})
 
 

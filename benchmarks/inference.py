@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
@@ -107,15 +107,19 @@ def compare(
     ]
 
 
-def table(rows: Sequence[dict[str, Any]], images: int) -> rich.table.Table:
+def table(rows: Sequence[dict[str, Any]], images: int) -> Table:
     """Makes a table with a line for each row of `compare`."""
-    shown = rich.table.Table(title=f"one thread, {images} images", title_justify="left")
-    for name in ("", "MACs M", "ms", "p90", f"/ {PEER}"):
-        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for row in rows:
-        values = [f"{row['macs']:.1f}", f"{row['median_ms']:.3f}", f"{row['p90_ms']:.3f}"]
-        shown.add_row(row["name"], *values, f"{row['ratio']:.2f}")
-    return shown
+    cells = [
+        {
+            "": row["name"],
+            "MACs M": f"{row['macs']:.1f}",
+            "ms": f"{row['median_ms']:.3f}",
+            "p90": f"{row['p90_ms']:.3f}",
+            f"/ {PEER}": f"{row['ratio']:.2f}",
+        }
+        for row in rows
+    ]
+    return cells_table(cells, f"one thread, {images} images", text=[""])
 
 
 def define_flags() -> None:
@@ -135,7 +139,7 @@ def main() -> None:
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("inference") as bar:
         rows = compare(trained, export, images, thresholds, values.seconds, bar.update)
-    rich.console.Console().print(table(rows, len(images)))
+    command_line.show(table(rows, len(images)))
     write_json(
         facts_of_run(trained.run, trained.step)
         | {"images": len(images), "threads": 1, "machine": machine_facts(), "rows": rows}

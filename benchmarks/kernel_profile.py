@@ -19,14 +19,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from benchmarks.inference import IMAGE_SIZE, PEER_MODEL
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
@@ -162,16 +162,14 @@ def shares(symbols: Iterable[str]) -> dict[str, float]:
     return {kind: count / counts.total() for kind, count in counts.most_common()}
 
 
-def table(profiles: dict[str, dict[str, float]]) -> rich.table.Table:
+def table(profiles: dict[str, dict[str, float]]) -> Table:
     """Makes a table with a line for each kind of kernel, a column for each model."""
-    shown = rich.table.Table(title="% of the time of an image", title_justify="left")
-    shown.add_column("")
-    for name in profiles:
-        shown.add_column(name, justify="right", no_wrap=True)
     kinds = {kind: None for each in profiles.values() for kind in each}
-    for kind in kinds:
-        shown.add_row(kind, *(f"{100 * each.get(kind, 0):.1f}" for each in profiles.values()))
-    return shown
+    rows = [
+        {"": kind} | {name: f"{100 * each.get(kind, 0):.1f}" for name, each in profiles.items()}
+        for kind in kinds
+    ]
+    return cells_table(rows, "% of the time of an image", text=[""])
 
 
 def define_flags() -> None:
@@ -193,7 +191,7 @@ def main() -> None:
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("profiles") as bar:
         profiles = profile_export(trained, export, images, thresholds, values.seconds, bar.update)
-    rich.console.Console().print(table(profiles))
+    command_line.show(table(profiles))
     write_json(
         facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "profiles": profiles}
     )

@@ -10,7 +10,6 @@ in several threads.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import math
 import os
@@ -18,13 +17,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
@@ -40,6 +39,7 @@ from export.flags import define_export_flags, open_export
 from export.folder import names
 from export.folder.export import Export
 from export.tflite.runner import Outputs, TFLiteRunner
+from export.tflite.threads import in_threads
 from export.tflite.timing import BLOCK, Block, take_turns
 
 BATCH = 16
@@ -74,9 +74,6 @@ class QuantizedResult:
     size_ratio: float
     median_ms: float
     latency_ratio: float
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
 
 
 class _Agreement:
@@ -166,68 +163,43 @@ def _count(
     files: dict[str, Path], batches, threshold, threads, progress, image_count
 ) -> dict[str, _Agreement]:
     counted = {kind: _Agreement() for kind in files}
-    # An interpreter runs one image at a time: each thread has its own.
-    runners = [{kind: TFLiteRunner(path) for kind, path in files.items()} for _ in range(threads)]
+
+    def runners() -> dict[str, TFLiteRunner]:
+        return {kind: TFLiteRunner(path) for kind, path in files.items()}
+
+    def classify(runners: dict[str, TFLiteRunner], batch):
+        images, labels = batch
+        return labels, {kind: own.run_all(images, threshold) for kind, own in runners.items()}
+
     done = 0
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        for group in _groups(batches, threads):
-            work = [
-                pool.submit(_classify, own, images, threshold)
-                for own, (images, _) in zip(runners, group, strict=False)
-            ]
-            for future, (_, labels) in zip(work, group, strict=True):
-                outputs = future.result()
-                for kind, agreement in counted.items():
-                    agreement.add(outputs[kind], outputs[names.FLOAT32], labels)
-                done += len(labels)
-            progress(done, max(image_count, done), "classifying")
+    for labels, outputs in in_threads(runners, classify, batches, threads):
+        for kind, agreement in counted.items():
+            agreement.add(outputs[kind], outputs[names.FLOAT32], labels)
+        done += len(labels)
+        progress(done, max(image_count, done), "classifying")
     if not done:
         raise UserError("there are no images to compare with")
     return counted
 
 
-def _classify(runners: dict[str, TFLiteRunner], images: np.ndarray, threshold: float) -> dict:
-    return {kind: runner.run_all(images, threshold) for kind, runner in runners.items()}
-
-
-def _groups(batches: Iterable, size: int) -> Iterable[list]:
-    group = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def result_table(
-    results: Sequence[QuantizedResult], threshold: float | None, images: int
-) -> rich.table.Table:
+def result_table(results: Sequence[QuantizedResult], threshold: float | None, images: int) -> Table:
     """Makes a table with a line for each file."""
+    rows = [
+        {
+            "file": result.quantization,
+            "accuracy\n%": f"{100 * result.accuracy:.2f}",
+            "same\nrouting": "" if (same := result.same_selection) is None else f"{same:.3f}",
+            "same\nbranch": "" if (same := result.same_decisions) is None else f"{same:.4f}",
+            "size\nMB": f"{result.size / 1e6:.2f}",
+            "size\n/ f32": f"{result.size_ratio:.2f}",
+            "ms": f"{result.median_ms:.3f}",
+            "ms\n/ f32": f"{result.latency_ratio:.2f}",
+        }
+        for result in results
+    ]
     at = "" if threshold is None else f"T={threshold:g}, "
-    table = rich.table.Table(
-        title=f"{at}{images} test images; same: as float32 (f32); ms: one thread",
-        title_justify="left",
-    )
-    table.add_column("file", no_wrap=True)
-    for name in (
-        *("accuracy\n%", "same\nrouting", "same\nbranch"),
-        *("size\nMB", "size\n/ f32", "ms", "ms\n/ f32"),
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(
-            result.quantization,
-            f"{100 * result.accuracy:.2f}",
-            "" if result.same_selection is None else f"{result.same_selection:.3f}",
-            "" if result.same_decisions is None else f"{result.same_decisions:.4f}",
-            f"{result.size / 1e6:.2f}",
-            f"{result.size_ratio:.2f}",
-            f"{result.median_ms:.3f}",
-            f"{result.latency_ratio:.2f}",
-        )
-    return table
+    title = f"{at}{images} test images; same: as float32 (f32); ms: one thread"
+    return cells_table(rows, title, text=["file"])
 
 
 def define_flags() -> None:
@@ -267,7 +239,7 @@ def main() -> None:
             bar.update,
             dataset.count("test"),
         )
-    rich.console.Console().print(result_table(results, threshold, images))
+    command_line.show(result_table(results, threshold, images))
     write_json(
         facts_of_run(trained.run, trained.step)
         | {
@@ -277,7 +249,7 @@ def main() -> None:
             "timed_threads": 1,
             "block": BLOCK,
             "machine": machine_facts(),
-            "results": [result.to_dict() for result in results],
+            "results": [dataclasses.asdict(result) for result in results],
         }
     )
 

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table, threshold_text
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
@@ -70,9 +70,6 @@ class InstructionCount:
     macs_ratio: float
     instructions: float
     ratio: float
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,22 +178,19 @@ def count_invocations(
     return int(found[1]) / len(results), results
 
 
-def report_table(report: InstructionReport) -> rich.table.Table:
+def report_table(report: InstructionReport) -> Table:
     """Makes a table with a line for each threshold, and one for the dense graph."""
-    table = rich.table.Table(
-        title=f"instructions per image, mean of {report.counts[0].images} images",
-        title_justify="left",
-    )
-    for name in ("T", "MACs M", "MACs/all", "instructions M", "/ dense"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for count in report.counts:
-        table.add_row(
-            "" if count.threshold is None else f"{count.threshold:g}",
-            f"{count.macs / 1e6:.2f}",
-            f"{count.macs_ratio:.3f}",
-            f"{count.instructions / 1e6:.3f}",
-            f"{count.ratio:.3f}",
-        )
+    rows = [
+        {
+            "T": threshold_text(count.threshold),
+            "MACs M": f"{count.macs / 1e6:.2f}",
+            "MACs/all": f"{count.macs_ratio:.3f}",
+            "instructions M": f"{count.instructions / 1e6:.3f}",
+            "/ dense": f"{count.ratio:.3f}",
+        }
+        for count in report.counts
+    ]
+    table = cells_table(rows, f"instructions per image, mean of {report.counts[0].images} images")
     table.add_row("dense", "", "1.000", f"{report.dense_instructions / 1e6:.3f}", "1.000")
     return table
 
@@ -220,9 +214,7 @@ def main() -> None:
     images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
     with ProgressBar("instructions") as bar:
         report = count_instructions(trained, export, images, thresholds, bar.update)
-    console = rich.console.Console()
-    console.print(report_table(report))
-    console.print(report.kernels, highlight=False, soft_wrap=True)
+    command_line.show(report_table(report), report.kernels)
     write_json(
         facts_of_run(trained.run, trained.step)
         | {
@@ -232,7 +224,7 @@ def main() -> None:
             "instruction_sets": report.instruction_sets,
             "hidden_instruction_sets": report.hidden_instruction_sets,
             "dense_instructions": report.dense_instructions,
-            "results": [count.to_dict() for count in report.counts],
+            "results": [dataclasses.asdict(count) for count in report.counts],
         }
     )
 

@@ -19,12 +19,12 @@ import math
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.models.drnet.architecture import DRNetConfig
@@ -39,6 +39,7 @@ from export.graphs.drnet.single_branch import (
     always,
     first_places,
     geometries,
+    geometry_cells,
     next_to_nothing,
 )
 from export.graphs.graph import graph_of
@@ -108,21 +109,14 @@ def _facts(seconds: float) -> dict:
     }
 
 
-def latency_lines(table: LatencyTable) -> rich.table.Table:
+def latency_lines(table: LatencyTable) -> Table:
     """Makes a table with a line for each geometry of each branch."""
-    shown = rich.table.Table(
-        title=f"microseconds, one thread; fixed part {table.fixed:.0f}", title_justify="left"
-    )
-    for name in ("branch", "channels", "stride", "height", "us"):
-        shown.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
-    latencies: dict[Geometry, float] = {}
-    rows = geometries(table.config)
-    for cell, connection, branch in np.ndindex(*table.units.shape):
-        latency = float(table.units[cell, connection, branch])
-        latencies[rows[cell][connection][branch]] = latency
-    for geometry, latency in latencies.items():
-        shown.add_row(*(str(value) for value in geometry), f"{latency:.1f}")
-    return shown
+    rows = [
+        geometry_cells(geometry) | {"us": f"{table.units[place]:.1f}"}
+        for geometry, place in first_places(table.config).items()
+    ]
+    title = f"microseconds, one thread; fixed part {table.fixed:.0f}"
+    return cells_table(rows, title, text=["branch"])
 
 
 def define_flags() -> None:
@@ -146,7 +140,7 @@ def main() -> None:
     config = Run.load(values.workdir).config if values.workdir else config_from_flags()
     with ProgressBar("latencies") as bar:
         table = measure(config, values.seconds, bar.update)
-    rich.console.Console().print(latency_lines(table))
+    command_line.show(latency_lines(table))
     write_text(values.output, json.dumps(table.to_dict(), indent=2) + "\n")
 
 

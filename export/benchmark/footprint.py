@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import Sequence
 
 import numpy as np
-import rich.table
+from rich.table import Table
 
+from drnet_tf.evaluation.tables import cells_table, threshold_text
 from drnet_tf.progress import Progress, silent
 from export.folder.export import Export
 from export.tflite.child_process import run_child
@@ -50,9 +51,6 @@ class Footprint:
     allocate_ms: float
     first_ms: float
     memory_bytes: int
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
 
 
 def measure_footprints(
@@ -114,30 +112,22 @@ def _median(probes: Sequence[dict], name: str) -> float:
     return float(np.median([probe[name] for probe in probes]))
 
 
-def footprint_table(footprints: Sequence[Footprint]) -> rich.table.Table:
+def footprint_table(footprints: Sequence[Footprint]) -> Table:
     """Makes a table with a line for each graph and threshold."""
-    table = rich.table.Table(
-        title=f"loading, median of {footprints[0].processes} fresh processes; memory: growth of "
-        f"the peak until {footprints[0].images} images are classified",
-        title_justify="left",
+    rows = [
+        {
+            "graph": footprint.graph,
+            "T": "any" if footprint.graph == DENSE else threshold_text(footprint.threshold),
+            "file kB": f"{footprint.file_bytes / 1e3:.0f}",
+            "construct ms": f"{footprint.construct_ms:.1f}",
+            "allocate ms": f"{footprint.allocate_ms:.1f}",
+            "first run ms": f"{footprint.first_ms:.1f}",
+            "memory MB": f"{footprint.memory_bytes / 1e6:.1f}",
+        }
+        for footprint in footprints
+    ]
+    title = (
+        f"loading, median of {footprints[0].processes} fresh processes; memory: growth of "
+        f"the peak until {footprints[0].images} images are classified"
     )
-    table.add_column("graph", no_wrap=True)
-    for name in ("T", "file kB", "construct ms", "allocate ms", "first run ms", "memory MB"):
-        table.add_column(name, justify="right")
-    for footprint in footprints:
-        table.add_row(
-            footprint.graph,
-            _threshold_text(footprint),
-            f"{footprint.file_bytes / 1e3:.0f}",
-            f"{footprint.construct_ms:.1f}",
-            f"{footprint.allocate_ms:.1f}",
-            f"{footprint.first_ms:.1f}",
-            f"{footprint.memory_bytes / 1e6:.1f}",
-        )
-    return table
-
-
-def _threshold_text(footprint: Footprint) -> str:
-    if footprint.threshold is None:
-        return ""
-    return "any" if footprint.graph == DENSE else f"{footprint.threshold:g}"
+    return cells_table(rows, title, text=["graph"])

@@ -51,9 +51,6 @@ class BenchmarkResult:
     static_median_ms: float | None
     static_ratio: float | None
 
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
-
 
 def benchmark(
     trained: Trained,

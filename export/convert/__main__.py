@@ -14,7 +14,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -176,27 +175,24 @@ def _measured_plan(trained: Trained, images: np.ndarray, threshold: float | None
     graph = graph_of(trained.model)
     with ProgressBar("structure") as bar:
         times = measure_gates(graph, progress=bar.update)
-    rich.console.Console().print(gate_table(times))
+    command_line.show(gate_table(times))
     at = knob_of(trained.run.family).default if threshold is None else threshold
     use = select_all(trained.model, images, at)[0].mean(axis=0)
     return choose_plan(trained.model.config, times, use)
 
 
 def _print_written(export: Export) -> None:
-    console = rich.console.Console()
     size = export.description["files"][names.TFLITE_FILE]["bytes"]
     skips = ""
     if export.knob is not None:
         skips = f" with {export.description['operators'].get('IF', 0)} branches that it can skip"
-    console.print(
+    command_line.show(
         f"{export.folder}: {names.TFLITE_FILE} of {size / 1e6:.2f} MB{skips}, {names.SAVED_MODEL}, "
-        f"{names.LABELS_FILE}, {names.DESCRIPTION_FILE}",
-        highlight=False,
-        soft_wrap=True,
+        f"{names.LABELS_FILE}, {names.DESCRIPTION_FILE}"
     )
     if export.fixed_file is not None:
         text = summary(export.description["static"])
-        console.print(f"{export.fixed_file.name}: {text}", highlight=False, soft_wrap=True)
+        command_line.show(f"{export.fixed_file.name}: {text}")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ import dataclasses
 from collections import defaultdict
 
 import numpy as np
-import rich.table
+from rich.table import Table
 
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.layers.branches import Pool, Skip, find_branch
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.progress import Progress, silent
@@ -29,6 +30,7 @@ from export.graphs.drnet.single_branch import (
     always,
     first_places,
     geometries,
+    geometry_cells,
     in_an_if,
     next_to_nothing,
 )
@@ -114,18 +116,15 @@ def choose_plan(config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.n
     return Plan(gated=gates)
 
 
-def gate_table(times: dict[Geometry, GateTimes]) -> rich.table.Table:
+def gate_table(times: dict[Geometry, GateTimes]) -> Table:
     """Makes a table with a line for each kind of branch at each shape."""
-    table = rich.table.Table(
-        title="microseconds of a branch: always run, in an IF and taken, skipped",
-        title_justify="left",
-    )
-    for name in ("branch", "channels", "stride", "height", "always", "taken", "skipped"):
-        table.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
-    for geometry, cost in times.items():
-        microseconds = (cost.always, cost.taken, cost.skipped)
-        table.add_row(*map(str, geometry), *(f"{value:.1f}" for value in microseconds))
-    return table
+    rows = [
+        geometry_cells(geometry)
+        | {name: f"{value:.1f}" for name, value in dataclasses.asdict(cost).items()}
+        for geometry, cost in times.items()
+    ]
+    title = "microseconds of a branch: always run, in an IF and taken, skipped"
+    return cells_table(rows, title, text=["branch"])
 
 
 def _decided_together(config: DRNetConfig) -> list[list[Place]]:

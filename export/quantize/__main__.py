@@ -24,7 +24,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -116,13 +115,10 @@ def quantize_from_flags(trained: Trained, export: Export, quantizations: Sequenc
             seed=seed,
         )
     sizes = {kind: path.stat().st_size for kind, path in export.files.items()}
-    console = rich.console.Console()
     for kind in quantizations:
-        console.print(
+        command_line.show(
             f"{export.files[kind]}: {sizes[kind] / 1e6:.2f} MB, "
-            f"{sizes[kind] / sizes[names.FLOAT32]:.2f} of {names.TFLITE_FILE}",
-            highlight=False,
-            soft_wrap=True,
+            f"{sizes[kind] / sizes[names.FLOAT32]:.2f} of {names.TFLITE_FILE}"
         )
 
 

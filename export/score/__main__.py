@@ -22,7 +22,6 @@ from __future__ import annotations
 import pathlib
 import time
 
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -60,9 +59,7 @@ def main() -> None:
     with ProgressBar("scoring") as bar:
         result = score(export, source, values.output, threshold, values.workers, bar.update)
     seconds = time.monotonic() - started
-    console = rich.console.Console()
-    for line in summary(result, seconds):
-        console.print(line, highlight=False, soft_wrap=True)
+    command_line.show(*summary(result, seconds))
 
 
 def summary(result: ScoreResult, seconds: float) -> list[str]:

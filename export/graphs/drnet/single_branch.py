@@ -45,6 +45,11 @@ def first_places(config: DRNetConfig) -> dict[Geometry, Place]:
     return places
 
 
+def geometry_cells(geometry: Geometry) -> dict[str, str]:
+    """Returns how tables show a geometry, by column."""
+    return dict(zip(("branch", "channels", "stride", "height"), map(str, geometry), strict=True))
+
+
 def next_to_nothing() -> bytes:
     """Converts a single addition, whose time is that of an invocation as such."""
     return _convert(lambda x: x + 1.0, [tf.TensorSpec((1, 1, 1, 1))])
