@@ -17,10 +17,8 @@ from absl import flags
 from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import cells_table
-from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
@@ -34,7 +32,7 @@ from drnet_tf.models.registry import build_model
 from drnet_tf.models.tasks import TASKS
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export, open_test_images
 from export.folder.export import Export
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
@@ -127,7 +125,7 @@ def define_flags() -> None:
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)
-    flags.DEFINE_float("seconds", 30.0, "How long to time.", lower_bound=0.0)
+    define_seconds_flag(30.0)
     define_json_flag()
 
 
@@ -136,7 +134,7 @@ def main() -> None:
     check_json()
     trained, export = open_export()
     thresholds = read_thresholds(trained.run.family)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    images = open_test_images(trained)
     with ProgressBar("inference") as bar:
         rows = compare(trained, export, images, thresholds, values.seconds, bar.update)
     command_line.show(table(rows, len(images)))

@@ -24,10 +24,8 @@ from rich.table import Table
 
 from benchmarks.inference import IMAGE_SIZE, PEER_MODEL
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import cells_table
-from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
@@ -40,7 +38,7 @@ from drnet_tf.machine import machine_facts
 from drnet_tf.models.registry import build_model
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, open_export, open_test_images
 from export.folder.export import Export
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
@@ -188,7 +186,7 @@ def main() -> None:
     knob = trained.run.family.knob
     few = None if knob is None else (knob.least, knob.default, knob.everything)
     thresholds = read_thresholds(trained.run.family, default=few)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    images = open_test_images(trained)
     with ProgressBar("profiles") as bar:
         profiles = profile_export(trained, export, images, thresholds, values.seconds, bar.update)
     command_line.show(table(profiles))

@@ -11,7 +11,6 @@ in several threads.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,7 +34,7 @@ from drnet_tf.flags import (
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import Progress, ProgressBar, silent
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export
 from export.folder import names
 from export.folder.export import Export
 from export.tflite.runner import Outputs, TFLiteRunner
@@ -209,7 +208,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "timed_images", 64, "How many test images to time, the first ones.", lower_bound=1
     )
-    flags.DEFINE_float("seconds", 10.0, "How long to time.", lower_bound=0.0)
+    define_seconds_flag(10.0)
     flags.DEFINE_integer(
         "threads",
         min(os.cpu_count() or 1, MOST_THREADS),
@@ -221,8 +220,6 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not math.isfinite(values.seconds):
-        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     check_json()
     trained, export = open_export()
     threshold = read_threshold(trained.run.family)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
+import numpy as np
 from absl import flags
 
+from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import define_run_flags, require_flags
 from drnet_tf.runs.workdir import Trained, load_trained
 from drnet_tf.writing import check_folder_writable
@@ -48,6 +53,18 @@ def open_export(writable: bool = False) -> tuple[Trained, Export]:
     trained = load_trained(flags.FLAGS.workdir)
     export.check_source(trained)
     return trained, export
+
+
+def open_test_images(trained: Trained) -> np.ndarray:
+    """Reads the first --images test images of a run, from --data_dir where it is given."""
+    values = flags.FLAGS
+    return first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+
+
+def define_seconds_flag(default: float, text: str = "How long to time.") -> None:
+    """Defines --seconds, a finite number."""
+    flags.DEFINE_float("seconds", default, text, lower_bound=0.0)
+    flags.register_validator("seconds", math.isfinite, "it must be a number of seconds")
 
 
 def require_tensorflow() -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
 from drnet_tf.writing import check_writable, write_text
-from export.flags import require_tensorflow
+from export.flags import define_seconds_flag, require_tensorflow
 from export.graphs.drnet.single_branch import (
     Geometry,
     always,
@@ -124,7 +123,7 @@ def define_flags() -> None:
     define_model_flags()
     flags.DEFINE_string("workdir", None, "Instead of a model: the one of this training run.")
     flags.DEFINE_string("output", None, "JSON file to write.")
-    flags.DEFINE_float("seconds", 20.0, "How long to time.", lower_bound=0.0)
+    define_seconds_flag(20.0)
 
 
 def main() -> None:
@@ -133,8 +132,6 @@ def main() -> None:
         raise UserError("needed is either --model or --workdir, a training run")
     if not values.output:
         raise UserError("--output is needed, the JSON file to write")
-    if not math.isfinite(values.seconds):
-        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     check_writable(values.output)
     require_tensorflow()
     config = Run.load(values.workdir).config if values.workdir else config_from_flags()

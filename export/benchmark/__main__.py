@@ -11,17 +11,13 @@ export/benchmark/footprint.py.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from absl import flags
 from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
-from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import cells_table, threshold_text
-from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
@@ -33,7 +29,7 @@ from drnet_tf.flags import (
 from drnet_tf.progress import ProgressBar
 from export.benchmark.footprint import footprint_table, measure_footprints
 from export.benchmark.latency import BenchmarkResult, benchmark
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export, open_test_images
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
 from export.tflite.converter import to_tflite
@@ -70,7 +66,7 @@ def define_flags() -> None:
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images to use, the first ones.")
-    flags.DEFINE_float("seconds", 10.0, "How long to time, for each threshold.", lower_bound=0.0)
+    define_seconds_flag(10.0, "How long to time, for each threshold.")
     flags.DEFINE_integer(
         "static_images", 8, "Static graphs to compare with, for each threshold.", lower_bound=0
     )
@@ -79,15 +75,13 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not math.isfinite(values.seconds):
-        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     check_json()
     trained, export = open_export()
     knob = trained.run.family.knob
     thresholds = read_thresholds(
         trained.run.family, default=None if knob is None else (knob.default,)
     )
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    images = open_test_images(trained)
     with ProgressBar("benchmark") as bar:
         dense_model = None
         if knob is not None:

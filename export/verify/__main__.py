@@ -15,13 +15,11 @@ from absl import flags
 from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import cells_table, threshold_text
-from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import define_thresholds_flag, read_thresholds
 from drnet_tf.progress import ProgressBar
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, open_export, open_test_images
 from export.verify.verification import VerifyReport, verify
 
 
@@ -51,10 +49,9 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    values = flags.FLAGS
     trained, export = open_export()
     thresholds = read_thresholds(trained.run.family)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    images = open_test_images(trained)
     with ProgressBar("verifying") as bar:
         report = verify(trained, export, images, thresholds, bar.update)
     command_line.show(report_table(report))
