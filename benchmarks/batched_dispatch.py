@@ -145,7 +145,6 @@ def compare(
     Args:
         images: float32 [images, image_size, image_size, 3] in 0..255, as many as the largest batch.
         rounds: how often each graph runs, in turns.
-        progress: called with the steps done, their number, and what is being done.
 
     Returns:
         For each threshold and batch size the `share` of separable convolutions that are selected,
@@ -199,7 +198,6 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_run_flags()
     define_thresholds_flag()
     flags.DEFINE_list("batch_sizes", "1,8,64", "Images in a batch.")

@@ -126,7 +126,6 @@ def sections(
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_string("output", None, "Markdown file to write.")

@@ -60,7 +60,6 @@ def compare(
         images: float32 [images, 32, 32, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
         seconds: how long to time, in all.
-        progress: called with the steps done, their number, and what is being done.
 
     Returns:
         For each a row: its `name`, `macs` in millions on average, and over images the `median_ms`,
@@ -121,7 +120,6 @@ def table(rows: Sequence[dict[str, Any]], images: int) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)

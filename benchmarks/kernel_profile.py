@@ -124,7 +124,6 @@ def profile_export(
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
         seconds: how long to look at each.
-        progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: perf is missing or must not look.
@@ -171,7 +170,6 @@ def table(profiles: dict[str, dict[str, float]]) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)

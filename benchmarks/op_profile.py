@@ -42,7 +42,6 @@ def profile(
     Args:
         settings: `model`, `batch_size` and `threads`.
         steps: to profile, after the first two.
-        progress: called with the steps done, their number, and what is being done.
 
     Returns:
         `operations`: for each kind `seconds` and `calls` per step, the slowest first;

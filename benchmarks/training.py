@@ -166,7 +166,6 @@ def require_peer() -> None:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_enum("model", "drnet_s.cifar10", list_models(), "Registered model.")
     flags.DEFINE_integer("batch_size", 128, "Images per step.", lower_bound=2)
     flags.DEFINE_integer("threads", 0, "Of each network; 0 for all cores.", lower_bound=0)

@@ -75,26 +75,16 @@ class QuantizedResult:
     latency_ratio: float
 
 
-class _Agreement:
-    """Counts what one file says over all images."""
-
-    def __init__(self) -> None:
-        self.images = self.correct = self.classes = 0
-        #: Of a model with routing only.
-        self.selections = self.decisions = self.macs = 0.0
-        self.routed = False
-
-    def add(self, outputs: Outputs, reference: Outputs, labels: np.ndarray) -> None:
-        classes = outputs.logits.argmax(axis=1)
-        self.images += len(labels)
-        self.correct += int((classes == labels).sum())
-        self.classes += int((classes == reference.logits.argmax(axis=1)).sum())
-        if outputs.selected is not None:
-            self.routed = True
-            same = (outputs.selected == reference.selected).reshape(len(labels), -1)
-            self.selections += float(same.all(axis=1).sum())
-            self.decisions += float(same.mean(axis=1).sum())
-            self.macs += float(outputs.flops.sum(dtype=np.float64))
+def _agreement(outputs: Outputs, reference: Outputs, labels: np.ndarray) -> np.ndarray:
+    """Sums over images, float64: right ones, the reference's class; where images choose, its
+    selection, its share of decisions, and multiply-accumulates.
+    """
+    classes = outputs.logits.argmax(axis=1)
+    found = [classes == labels, classes == reference.logits.argmax(axis=1)]
+    if outputs.selected is not None:
+        same = (outputs.selected == reference.selected).reshape(len(labels), -1)
+        found += [same.all(axis=1), same.mean(axis=1), outputs.flops]
+    return np.array([values.sum(dtype=np.float64) for values in found])
 
 
 def compare_files(
@@ -116,7 +106,6 @@ def compare_files(
         threshold: T; None for a model without routing.
         seconds: how long to time.
         threads: how many images to classify at the same time, for all but latencies.
-        progress: called with the steps done, their number, and what is being done.
         image_count: how many images `batches` has, if it is known, for `progress`.
 
     Returns:
@@ -127,28 +116,27 @@ def compare_files(
     """
     files = export.files
     milliseconds = _time(files, timed_images, threshold, seconds, progress)
-    counted = _count(files, batches, threshold, threads, progress, image_count)
-    float32 = names.FLOAT32
+    sums, images = _count(files, batches, threshold, threads, progress, image_count)
+    sizes = {kind: path.stat().st_size for kind, path in files.items()}
     results = []
-    for kind, path in files.items():
-        agreement = counted[kind]
-        size, images = path.stat().st_size, agreement.images
-        routed = agreement.routed
+    for kind in files:
+        accuracy, same_class, *routing = (sums[kind] / images).tolist()
+        selection, decisions, macs = routing or (None, None, export.description["macs"]["fixed"])
         results.append(
             QuantizedResult(
                 quantization=kind,
-                accuracy=agreement.correct / images,
-                same_class=agreement.classes / images,
-                same_selection=agreement.selections / images if routed else None,
-                same_decisions=agreement.decisions / images if routed else None,
-                macs=agreement.macs / images if routed else export.description["macs"]["fixed"],
-                size=size,
-                size_ratio=size / files[float32].stat().st_size,
+                accuracy=accuracy,
+                same_class=same_class,
+                same_selection=selection,
+                same_decisions=decisions,
+                macs=macs,
+                size=sizes[kind],
+                size_ratio=sizes[kind] / sizes[names.FLOAT32],
                 median_ms=milliseconds[kind],
-                latency_ratio=milliseconds[kind] / milliseconds[float32],
+                latency_ratio=milliseconds[kind] / milliseconds[names.FLOAT32],
             )
         )
-    return results, counted[float32].images
+    return results, images
 
 
 def _time(files: dict[str, Path], images, threshold, seconds, progress) -> dict[str, float]:
@@ -160,8 +148,8 @@ def _time(files: dict[str, Path], images, threshold, seconds, progress) -> dict[
 
 def _count(
     files: dict[str, Path], batches, threshold, threads, progress, image_count
-) -> dict[str, _Agreement]:
-    counted = {kind: _Agreement() for kind in files}
+) -> tuple[dict[str, np.ndarray], int]:
+    """Returns the sums of `_agreement` over all images for each file, and how many there are."""
 
     def runners() -> dict[str, TFLiteRunner]:
         return {kind: TFLiteRunner(path) for kind, path in files.items()}
@@ -170,15 +158,15 @@ def _count(
         images, labels = batch
         return labels, {kind: own.run_all(images, threshold) for kind, own in runners.items()}
 
-    done = 0
+    sums, done = dict.fromkeys(files, np.zeros(())), 0
     for labels, outputs in in_threads(runners, classify, batches, threads):
-        for kind, agreement in counted.items():
-            agreement.add(outputs[kind], outputs[names.FLOAT32], labels)
+        for kind, own in outputs.items():
+            sums[kind] = sums[kind] + _agreement(own, outputs[names.FLOAT32], labels)
         done += len(labels)
         progress(done, max(image_count, done), "classifying")
     if not done:
         raise UserError("there are no images to compare with")
-    return counted
+    return sums, done
 
 
 def result_table(results: Sequence[QuantizedResult], threshold: float | None, images: int) -> Table:
@@ -202,7 +190,6 @@ def result_table(results: Sequence[QuantizedResult], threshold: float | None, im
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_threshold_flag("T of the images")
     flags.DEFINE_integer(

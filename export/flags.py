@@ -24,11 +24,7 @@ def define_export_flags() -> None:
 
 
 def require_export_flags() -> None:
-    """Checks that --workdir and --export_dir are given.
-
-    Raises:
-        UserError: one is not.
-    """
+    """Raises a UserError unless --workdir and --export_dir are given."""
     require_flags(workdir="a training run", export_dir="its export")
 
 
@@ -68,10 +64,6 @@ def define_seconds_flag(default: float, text: str = "How long to time.") -> None
 
 
 def require_tensorflow() -> None:
-    """Checks that Keras runs on TensorFlow.
-
-    Raises:
-        UserError: it runs on another backend, whose graphs cannot be exported.
-    """
+    """Raises a UserError unless Keras runs on TensorFlow: other graphs cannot be exported."""
     if keras.backend.backend() != "tensorflow":
         raise UserError("exports need KERAS_BACKEND=tensorflow; the checkpoint may be of any")

@@ -107,7 +107,6 @@ def count_instructions(
         export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
-        progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: a tool is missing.
@@ -147,11 +146,7 @@ def count_instructions(
 
 
 def check_tools() -> None:
-    """Checks that the compiler and valgrind are there.
-
-    Raises:
-        UserError: one is missing.
-    """
+    """Raises a UserError unless the compiler and valgrind are there."""
     require_compiler()
     if not shutil.which(VALGRIND):
         raise UserError("valgrind is needed to count instructions (Debian: valgrind)")
@@ -194,7 +189,6 @@ def report_table(report: InstructionReport) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 8, "How many test images to use, the first ones.")

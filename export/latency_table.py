@@ -61,7 +61,6 @@ def measure(
 
     Args:
         seconds: how long to time, conversions apart.
-        progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: a branch is unknown.
@@ -72,7 +71,6 @@ def measure(
         raise UserError(str(error)) from error
     graph: Any = graph_of(model)
     macs = model.cost.unit_macs
-    table = geometries(config)
     places = first_places(config)
     graphs: dict[Geometry, TimedGraph] = {}
     for done, (geometry, place) in enumerate(places.items()):
@@ -85,10 +83,9 @@ def measure(
     whole = TimedGraph(to_tflite(graph, only(cheapest)))
     take_turns([nothing, whole, *graphs.values()], seconds, progress)
 
-    def latency(geometry: Geometry) -> float:
-        return max(0.0, graphs[geometry].microseconds - nothing.microseconds)
-
-    branches = np.array([[[latency(g) for g in row] for row in cell] for cell in table])
+    branches = np.zeros(macs.shape)
+    for place, geometry in geometries(config).items():
+        branches[place] = max(0.0, graphs[geometry].microseconds - nothing.microseconds)
     return LatencyTable(
         config,
         branches,
@@ -119,7 +116,6 @@ def latency_lines(table: LatencyTable) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_model_flags()
     flags.DEFINE_string("workdir", None, "Instead of a model: the one of this training run.")
     flags.DEFINE_string("output", None, "JSON file to write.")

@@ -62,7 +62,6 @@ def result_table(results: Sequence[BenchmarkResult]) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images to use, the first ones.")

@@ -13,6 +13,7 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -66,7 +67,6 @@ def measure_footprints(
         dense_model: a .tflite file that runs all units; None for a model without routing, of which
             there is one file.
         images: float32 [images, image_size, image_size, 3] in 0..255.
-        progress: called with the steps done, their number, and what is being done.
         processes: how often each is measured.
 
     Raises:
@@ -85,31 +85,18 @@ def measure_footprints(
         probes: list[list[dict]] = [[] for _ in cases]
         for turn in range(processes):
             for (_, path, threshold), found in zip(cases, probes, strict=True):
-                found.append(_probe(path, pixels, threshold))
+                settings = {"file": str(path), "images": str(pixels), "threshold": threshold}
+                found.append(run_child("export.benchmark.load_probe", settings))
             progress(turn + 1, processes, "loading")
-        return [
-            Footprint(
-                graph=graph,
-                threshold=threshold,
-                images=len(images),
-                processes=processes,
-                file_bytes=path.stat().st_size,
-                construct_ms=_median(found, "construct_ms"),
-                allocate_ms=_median(found, "allocate_ms"),
-                first_ms=_median(found, "first_ms"),
-                memory_bytes=int(_median(found, "memory_bytes")),
-            )
-            for (graph, path, threshold), found in zip(cases, probes, strict=True)
-        ]
-
-
-def _probe(model: pathlib.Path, images: pathlib.Path, threshold: float | None) -> dict:
-    settings = {"file": str(model), "images": str(images), "threshold": threshold}
-    return run_child("export.benchmark.load_probe", settings)
-
-
-def _median(probes: Sequence[dict], name: str) -> float:
-    return float(np.median([probe[name] for probe in probes]))
+        footprints = []
+        for (graph, path, threshold), found in zip(cases, probes, strict=True):
+            medians: dict[str, Any] = {
+                name: float(np.median([probe[name] for probe in found])) for name in found[0]
+            }
+            medians["memory_bytes"] = int(medians["memory_bytes"])
+            counts = (len(images), processes, path.stat().st_size)
+            footprints.append(Footprint(graph, threshold, *counts, **medians))
+        return footprints
 
 
 def footprint_table(footprints: Sequence[Footprint]) -> Table:

@@ -71,7 +71,6 @@ def benchmark(
         seconds: how long to time, for each threshold.
         static_images: for how many images, at each threshold, to convert and time a graph of only
             the units that they select. Each conversion takes some seconds.
-        progress: called with the steps done, their number, and what is being done.
         dense_model: the .tflite that runs all units, where it has been made already.
 
     Returns:

@@ -49,7 +49,6 @@ from export.graphs.graph import read_graph
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_run_flags()
     flags.DEFINE_enum("method", PRUNE, METHODS, "Zeros, or few values in each kernel.")
     flags.DEFINE_string("output", None, "Folder to write, of the compressed run.")

@@ -74,22 +74,14 @@ def compress(
 
 
 def check_new(output: pathlib.Path | str) -> None:
-    """Checks that nothing would be lost.
-
-    Raises:
-        UserError: there is something under that name.
-    """
+    """Raises a UserError if there is something under that name."""
     output = pathlib.Path(output)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} exists: give the name of a new folder as --output")
 
 
 def check_compressible(run: Run) -> None:
-    """Checks that the twin knows all parts of the model of a run.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Raises a UserError unless the twin knows all parts of the model of a run."""
     if not hasattr(run.config, "branches"):
         raise UserError(
             f"only a DRNet can be compressed, and {run.model} is of the family {run.family.name}"

@@ -63,7 +63,6 @@ def read_labels(path: str) -> list[str]:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_run_flags()
     flags.DEFINE_string("output", None, "Folder to write.")
     flags.DEFINE_string(
@@ -136,11 +135,7 @@ def main() -> None:
 
 
 def check_routing_flags(family: Family) -> None:
-    """Checks the flags that say how a model routes.
-
-    Raises:
-        UserError: a value is not one that the family's knob can take, or nothing routes.
-    """
+    """Raises a UserError where flags ask for routing that the family does not have."""
     values = flags.FLAGS
     if family.knob is not None:
         knob_with(family.knob, values.default_threshold)

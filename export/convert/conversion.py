@@ -46,7 +46,6 @@ def convert(
         trained: the model and where it comes from.
         class_names: one for each class, in order.
         output: folder to write; an older export there is replaced.
-        progress: called with the steps done, their number, and what is being done.
         fit: how images that a server gets as JPEG or PNG are brought to the model's size; None for
             what the run has written down.
         default_threshold: T of the SavedModel's signatures that take none; None for the family's.

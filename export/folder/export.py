@@ -148,11 +148,7 @@ class Export:
         return Plan(gated=gated)
 
     def check_source(self, trained: Trained) -> None:
-        """Checks that the export was made from this model.
-
-        Raises:
-            UserError: it was made from another one, or from another step of its training.
-        """
+        """Raises a UserError unless the export was made from this model at this step."""
         values = self.description
         if values["config"] != trained.model.config.to_dict():
             raise UserError(f"{self.folder} is an export of another model, {values['model']}")
@@ -244,11 +240,7 @@ def write_description(folder: pathlib.Path, description: dict[str, Any]) -> None
 
 
 def check_replaceable(output: pathlib.Path | str) -> None:
-    """Checks that nothing but an export, of any version, would be lost.
-
-    Raises:
-        UserError: there is something else.
-    """
+    """Raises a UserError if anything but an export, of any version, would be lost."""
     output = pathlib.Path(output)
     if output.is_dir() and not any(output.iterdir()):
         return

@@ -53,7 +53,6 @@ CALIBRATION_IMAGES = 100
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_quantization_flags(",".join(QUICK))
 

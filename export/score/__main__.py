@@ -36,7 +36,6 @@ from export.tflite.threads import worker_count
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_string("export_dir", None, "Folder of an export.")
     flags.DEFINE_string("input", None, "Folder of image files, or name of a data set.")
     flags.DEFINE_string("output", None, "File to write, ending in .csv or .parquet.")

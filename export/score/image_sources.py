@@ -14,7 +14,6 @@ from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from export.folder.export import Export
 from export.score.image_folder import list_images, read_image, start_decoding
-from export.score.parts import Column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +36,13 @@ class Source:
     """Gives images in a fixed order.
 
     Args:
-        column: of the table, with what names an image.
+        column: of the table, with what names an image; and its type, see `ScoreParts`.
         count: how many there are.
         fingerprint: a text that is another one where the images are.
         images: those from a number on.
     """
 
-    column: Column
+    column: tuple[str, str]
     count: int
     fingerprint: str
     images: Callable[[int], Iterator[Image]]
@@ -75,7 +74,7 @@ def folder_source(
     digest = hashlib.sha256("\0".join(paths).encode(errors="surrogateescape")).hexdigest()
     fingerprint = f"{pathlib.Path(folder).resolve()} {digest}"
     return Source(
-        Column("path", "string"), len(paths), fingerprint, lambda first: map(image, paths[first:])
+        ("path", "string"), len(paths), fingerprint, lambda first: map(image, paths[first:])
     )
 
 
@@ -94,7 +93,7 @@ def dataset_source(images: EvaluationImages, name: str, split: str) -> Source:
                     yield Image(str(index), images.class_names[label], _constant(image))
                 index += 1
 
-    return Source(Column("index", "int64"), images.count(split), f"{name} {split}", from_number)
+    return Source(("index", "int64"), images.count(split), f"{name} {split}", from_number)
 
 
 def _constant(pixels: np.ndarray) -> Callable[[], np.ndarray]:

@@ -53,7 +53,6 @@ def result_table(results: Sequence[StressResult]) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_string("export_dir", None, "Folder of an export.")
     flags.DEFINE_integer("inputs", 10_000, "Random inputs for each file.", lower_bound=1)
     flags.DEFINE_integer(

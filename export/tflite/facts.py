@@ -76,17 +76,13 @@ class ModelFacts:
     weight_bytes: int
     file_bytes: int
 
-    @property
-    def ifs(self) -> int:
-        return self.operators.get("IF", 0)
-
-    @property
-    def delegated_share(self) -> float:
-        return self.delegated / self.nodes if self.nodes else 0.0
-
     def to_dict(self) -> dict[str, Any]:
-        share = round(self.delegated_share, 4)
-        return dataclasses.asdict(self) | {"ifs": self.ifs, "delegated_share": share}
+        """Returns the fields, `ifs`, and `delegated_share`, of the nodes."""
+        share = round(self.delegated / self.nodes, 4) if self.nodes else 0.0
+        return dataclasses.asdict(self) | {
+            "ifs": self.operators.get("IF", 0),
+            "delegated_share": share,
+        }
 
 
 def model_facts(model: bytes) -> ModelFacts:

@@ -60,11 +60,7 @@ def library_folder() -> pathlib.Path:
 
 
 def require_compiler(compiler: str = COMPILER) -> None:
-    """Checks that there is a compiler of that name.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Raises a UserError unless there is a compiler of that name."""
     if not shutil.which(compiler):
         raise UserError(f"a C compiler is needed, and there is no {compiler} (Debian: gcc)")
 

@@ -42,7 +42,6 @@ def report_table(report: VerifyReport) -> Table:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 100, "How many test images to use, the first ones.")
