@@ -29,10 +29,9 @@ from drnet_tf.flags import (
     define_json_flag,
     define_run_flags,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
     require_flags,
-    write_json,
+    write_result,
 )
 from drnet_tf.layers.branches import find_branch, is_parameter_free
 from drnet_tf.machine import machine_facts
@@ -47,6 +46,8 @@ from export.graphs.drnet.nodes import Nodes
 from export.graphs.plan import DENSE
 
 UNTIMED = 2
+#: Timed where --thresholds does not say otherwise.
+THRESHOLDS = (0.0, 0.5, 0.8)
 
 
 class DispatchedNodes(Nodes):
@@ -216,12 +217,13 @@ def main() -> None:
     trained = load_trained(values.workdir)
     if not isinstance(trained.model, DRNet):
         raise UserError(f"{trained.run.model} has no branches to dispatch to: it is no DRNet")
-    thresholds = read_thresholds(trained.run.family, default=(0.0, 0.5, 0.8))
+    given = values.thresholds is not None
+    thresholds = read_thresholds(trained.run.family) if given else THRESHOLDS
     images = first_images(open_run_images(trained.run, values.data_dir), "test", max(sizes))
     with ProgressBar("dispatch") as bar:
         rows = compare(trained, images, thresholds, sizes, values.rounds, bar.update)
     command_line.show(table(rows))
-    write_json(facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "rows": rows})
+    write_result(trained, {"machine": machine_facts(), "rows": rows})
 
 
 if __name__ == "__main__":

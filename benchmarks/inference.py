@@ -23,9 +23,8 @@ from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.models.registry import build_model
@@ -136,9 +135,8 @@ def main() -> None:
     with ProgressBar("inference") as bar:
         rows = compare(trained, export, images, thresholds, values.seconds, bar.update)
     command_line.show(table(rows, len(images)))
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {"images": len(images), "threads": 1, "machine": machine_facts(), "rows": rows}
+    write_result(
+        trained, {"images": len(images), "threads": 1, "machine": machine_facts(), "rows": rows}
     )
 
 

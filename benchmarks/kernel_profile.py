@@ -30,9 +30,8 @@ from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.models.registry import build_model
@@ -181,16 +180,12 @@ def main() -> None:
     values = flags.FLAGS
     check_json()
     trained, export = open_export()
-    knob = trained.run.family.knob
-    few = None if knob is None else (knob.least, knob.default, knob.everything)
-    thresholds = read_thresholds(trained.run.family, default=few)
+    thresholds = read_thresholds(trained.run.family, ("least", "default", "everything"))
     images = open_test_images(trained)
     with ProgressBar("profiles") as bar:
         profiles = profile_export(trained, export, images, thresholds, values.seconds, bar.update)
     command_line.show(table(profiles))
-    write_json(
-        facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "profiles": profiles}
-    )
+    write_result(trained, {"machine": machine_facts(), "profiles": profiles})
 
 
 if __name__ == "__main__":

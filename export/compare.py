@@ -28,9 +28,8 @@ from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_threshold_flag,
-    facts_of_run,
     read_threshold,
-    write_json,
+    write_result,
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import Progress, ProgressBar, silent
@@ -224,9 +223,9 @@ def main() -> None:
             dataset.count("test"),
         )
     command_line.show(result_table(results, threshold, images))
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {
+    write_result(
+        trained,
+        {
             "threshold": threshold,
             "images": images,
             "timed_images": len(timed),
@@ -234,7 +233,7 @@ def main() -> None:
             "block": BLOCK,
             "machine": machine_facts(),
             "results": [dataclasses.asdict(result) for result in results],
-        }
+        },
     )
 
 

@@ -38,9 +38,6 @@ def inspect_file(path: pathlib.Path | str) -> dict[str, Any]:
         The fields of `ModelFacts`; `file`; and `description`, None without a model.json beside
         the file that lists it: its name in it, where it comes from, the units that it chooses
         from, and whether the file is unchanged since.
-
-    Raises:
-        UserError: it is no .tflite file, or a damaged one.
     """
     path = pathlib.Path(path)
     with path.open("rb"):

@@ -30,9 +30,8 @@ from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
@@ -107,9 +106,6 @@ def count_instructions(
         export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
-
-    Raises:
-        UserError: a tool is missing.
     """
     check_tools()
     steps = 2 + len(thresholds)
@@ -199,16 +195,14 @@ def main() -> None:
     check_json()
     check_tools()
     trained, export = open_export()
-    knob = trained.run.family.knob
-    few = None if knob is None else (knob.least, knob.default, knob.everything)
-    thresholds = read_thresholds(trained.run.family, default=few)
+    thresholds = read_thresholds(trained.run.family, ("least", "default", "everything"))
     images = open_test_images(trained)
     with ProgressBar("instructions") as bar:
         report = count_instructions(trained, export, images, thresholds, bar.update)
     command_line.show(report_table(report), report.kernels)
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {
+    write_result(
+        trained,
+        {
             "images": len(images),
             "threads": 1,
             "valgrind": run_program([VALGRIND, "--version"]).strip(),
@@ -216,7 +210,7 @@ def main() -> None:
             "hidden_instruction_sets": report.hidden_instruction_sets,
             "dense_instructions": report.dense_instructions,
             "results": [dataclasses.asdict(count) for count in report.counts],
-        }
+        },
     )
 
 

@@ -22,9 +22,8 @@ from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.progress import ProgressBar
 from export.benchmark.footprint import footprint_table, measure_footprints
@@ -77,9 +76,7 @@ def main() -> None:
     check_json()
     trained, export = open_export()
     knob = trained.run.family.knob
-    thresholds = read_thresholds(
-        trained.run.family, default=None if knob is None else (knob.default,)
-    )
+    thresholds = read_thresholds(trained.run.family, ("default",))
     images = open_test_images(trained)
     with ProgressBar("benchmark") as bar:
         dense_model = None
@@ -98,14 +95,14 @@ def main() -> None:
         )
         footprints = measure_footprints(export, dense_model, images, bar.update)
     command_line.show(result_table(results), footprint_table(footprints))
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {
+    write_result(
+        trained,
+        {
             "threads": 1,
             "block": BLOCK,
             "results": [dataclasses.asdict(result) for result in results],
             "footprints": [dataclasses.asdict(footprint) for footprint in footprints],
-        }
+        },
     )
 
 

@@ -68,9 +68,6 @@ def measure_footprints(
             there is one file.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         processes: how often each is measured.
-
-    Raises:
-        UserError: a file cannot be loaded.
     """
     model = export.tflite
     with tempfile.TemporaryDirectory() as folder:

@@ -75,9 +75,6 @@ def benchmark(
 
     Returns:
         A result for each threshold.
-
-    Raises:
-        UserError: the images do not fit.
     """
     images = export.check_images(images)
     runner = TFLiteRunner(export.tflite)

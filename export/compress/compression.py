@@ -113,10 +113,11 @@ def check_twin(
     """
     for threshold in thresholds:
         logits, routing = model(images, threshold=threshold)
-        expected = keras.ops.convert_to_numpy(logits)
-        own = {"recalibrated": keras.ops.convert_to_numpy(routing.own["recalibrated"])}
-        scores = keras.ops.convert_to_numpy(routing.scores)
-        sure = ~graph.undecided(own, scores, threshold).any(axis=(1, 2, 3))
+        expected, recalibrated, scores = map(
+            keras.ops.convert_to_numpy, (logits, routing.own["recalibrated"], routing.scores)
+        )
+        close = graph.undecided({"recalibrated": recalibrated}, scores, threshold)
+        sure = ~close.any(axis=(1, 2, 3))
         actual = process.logits(graph, images, np.full(len(images), threshold, np.float32))
         difference = np.abs(actual - expected)[sure].max(initial=0)
         if not difference <= TOLERANCE * np.abs(expected).max():

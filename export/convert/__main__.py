@@ -51,11 +51,7 @@ from export.quantize.__main__ import (
 
 
 def read_labels(path: str) -> list[str]:
-    """Reads the lines of a text file.
-
-    Raises:
-        UserError: it is not in UTF-8.
-    """
+    """Reads the lines of a text file, which must be in UTF-8."""
     try:
         return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -151,11 +147,7 @@ def check_routing_flags(family: Family) -> None:
 
 
 def _fit_of_data_set(run: Run, images: EvaluationImages | None) -> Fit:
-    """Finds how the images of a run of an earlier version are resized, which it does not say.
-
-    Raises:
-        UserError: its data set cannot be opened.
-    """
+    """Finds how the images of a run of an earlier version are resized, which it does not say."""
     try:
         return (images or open_run_images(run, flags.FLAGS.data_dir)).fit
     except DataError as error:

@@ -86,14 +86,8 @@ def convert(
         progress(2, _STEPS, f"writing {names.DESCRIPTION_FILE}")
         facts = {}
         if static is not None:
-            facts["static"] = write_fixed_file(
-                trained.model,
-                graph,
-                static,
-                folder / names.STATIC_FILE,
-                folder / names.TFLITE_FILE,
-                progress,
-            )
+            paths = (folder / names.STATIC_FILE, folder / names.TFLITE_FILE)
+            facts["static"] = write_fixed_file(trained.model, graph, static, *paths, progress)
         (folder / names.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
         description = describe(
             trained,

@@ -160,7 +160,7 @@ class Export:
         if values["checkpoint_sha256"] != sha256(trained.checkpoint):
             raise UserError(f"{self.folder} was exported from another run: export the model again")
 
-    def check_images(self, images: Any) -> np.ndarray:
+    def check_images(self, images: Any, what: str = "images") -> np.ndarray:
         """Returns images as float32 that are of the model's size.
 
         Raises:
@@ -168,7 +168,7 @@ class Export:
         """
         size, shape = self.image_size, np.shape(images)
         if len(shape) != 4 or shape[1:] != (size, size, 3) or not shape[0]:
-            raise UserError(f"images must be [images, {size}, {size}, 3], not {list(shape)}")
+            raise UserError(f"{what} must be [images, {size}, {size}, 3], not {list(shape)}")
         return np.asarray(images, np.float32)
 
     def add_tflite(

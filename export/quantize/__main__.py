@@ -75,11 +75,7 @@ def define_quantization_flags(default: str) -> None:
 
 
 def check_quantization_flags(run: Run) -> list[str]:
-    """Reads --quantization, and checks the other flags that `quantize_from_flags` reads.
-
-    Raises:
-        UserError: a value is out of its range, or cannot be had of the model of this run.
-    """
+    """Reads --quantization, and checks the other flags that `quantize_from_flags` reads."""
     quantizations = parse_quantizations(flags.FLAGS.quantization)
     _fine_tuning()
     if INT8_QAT in quantizations:

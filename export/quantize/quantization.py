@@ -96,7 +96,9 @@ def quantize(
     if INT8_QAT in quantizations:
         check_tunable(trained.run)
     calibrated = set(quantizations) & set(CALIBRATED)
-    pixels = export.check_images([] if images is None else images) if calibrated else np.zeros(0)
+    pixels = np.zeros(0) if images is None else images
+    if calibrated:
+        pixels = export.check_images(pixels, "images to calibrate with")
     if thresholds is None:
         thresholds = calibration_thresholds(trained.run.family.knob)
     model, plan = export.tflite.read_bytes(), export.plan()

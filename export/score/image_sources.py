@@ -56,9 +56,6 @@ def folder_source(
     Args:
         image_size, fit: see `read_image`.
         class_names: a file in a folder with one of these names has it as its label.
-
-    Raises:
-        UserError: there are none.
     """
     paths = list_images(folder)
     start_decoding()
@@ -79,11 +76,7 @@ def folder_source(
 
 
 def dataset_source(images: EvaluationImages, name: str, split: str) -> Source:
-    """Gives the images of a split of a data set.
-
-    Raises:
-        DataError: there is no such split.
-    """
+    """Gives the images of a split of a data set."""
 
     def from_number(first: int) -> Iterator[Image]:
         index = 0

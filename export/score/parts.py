@@ -117,11 +117,7 @@ class ScoreParts:
         return count
 
     def rows(self, part: int) -> Iterator[dict[str, str]]:
-        """Reads the rows of a part by column; numbers are text still.
-
-        Raises:
-            UserError: it is damaged.
-        """
+        """Reads the rows of a part, which must be whole, by column; numbers are text still."""
         path = self._file(part)
         for row in _read_csv(path):
             if len(row) != len(self.columns):

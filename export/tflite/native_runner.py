@@ -108,9 +108,6 @@ def run_native(
         threshold: T; None for a model without routing.
         under: a command that runs it, such as an emulator, with its options.
         repeats: how often each image is classified.
-
-    Raises:
-        UserError: the program fails.
     """
     with tempfile.NamedTemporaryFile() as file:
         np.ascontiguousarray(images, np.float32).tofile(file.name)

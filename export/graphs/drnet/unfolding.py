@@ -18,9 +18,6 @@ def write_weights(model: DRNet, network: DRNetGraph) -> None:
 
     A normalization then adds the bias and does nothing else, so that folding it again gives the
     same float32 numbers. The auxiliary head keeps its weights; no inference uses it.
-
-    Raises:
-        ValueError: the network is of another architecture, or has branches of one's own.
     """
     if network.config != model.config or network.own_layers:
         raise ValueError("the network is of another architecture, or has branches of one's own")
