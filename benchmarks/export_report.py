@@ -152,13 +152,7 @@ def main() -> None:
     ]
     with ProgressBar("report") as bar:
         for heading, text in sections(
-            trained,
-            export,
-            values.data_dir,
-            thresholds,
-            values.images,
-            values.seconds,
-            bar,
+            trained, export, values.data_dir, thresholds, values.images, values.seconds, bar
         ):
             parts += [f"## {heading}", text]
             bar.note(f"{heading}: done")

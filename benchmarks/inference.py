@@ -55,7 +55,6 @@ def compare(
     """Times the export at each threshold, the dense graph and MobileNetV2.
 
     Args:
-        export: of that model.
         images: float32 [images, 32, 32, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
         seconds: how long to time, in all.

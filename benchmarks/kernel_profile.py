@@ -119,7 +119,6 @@ def profile_export(
     """Profiles the graph without IF, the export at each threshold, and MobileNetV2.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
         seconds: how long to look at each.

@@ -32,11 +32,7 @@ class Event:
     length: int
 
 
-def profile(
-    settings: dict[str, Any],
-    steps: int,
-    progress: Progress = silent,
-) -> dict[str, Any]:
+def profile(settings: dict[str, Any], steps: int, progress: Progress = silent) -> dict[str, Any]:
     """Profiles some training steps in this process, which must not have used TensorFlow yet.
 
     Args:

@@ -28,7 +28,7 @@ from drnet_tf.data.pipeline import training_batches
 from drnet_tf.data.reading import examples, fits_in_memory, records
 from drnet_tf.errors import UserError
 from drnet_tf.evaluation.tables import cells_table
-from drnet_tf.progress import ProgressBar
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.training.feeds import DeviceFeed
 
 #: The augmentations in the order in which they are applied, with how they are switched off.
@@ -131,19 +131,18 @@ def measure(
     stages: list[Stage],
     seconds: float,
     turns: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> list[list[float]]:
     """Measures the images per second of each stage, in each turn.
 
     Args:
         seconds: how long each stage runs in each turn; at least one element is timed.
-        progress: called with the number of measurements done and of all.
     """
     rates: list[list[float]] = [[] for _ in stages]
     for turn in range(turns):
         for stage, stage_rates in zip(stages, rates, strict=True):
             stage_rates.append(_rate(stage, turn, seconds))
-            progress(sum(map(len, rates)), turns * len(stages))
+            progress(sum(map(len, rates)), turns * len(stages), stage.name)
     return rates
 
 
@@ -192,9 +191,7 @@ def main() -> None:
     image_size, augmentation = run.config.image_size, run.augmentation
     batch_size, seed = run.recipe.batch_size, run.settings.seed
     dataset = open_dataset(
-        run.dataset,
-        run.settings.data_dir,
-        train_on_validation=run.settings.train_on_validation,
+        run.dataset, run.settings.data_dir, train_on_validation=run.settings.train_on_validation
     )
     stages = tfdata_stages(dataset, image_size, batch_size, augmentation, seed)
     if fits_in_memory(dataset, "train", image_size):

@@ -46,11 +46,7 @@ _CHILDREN = {
 
 
 def measure(
-    settings: dict[str, Any],
-    rounds: int,
-    steps: int,
-    peer: bool,
-    progress: Progress = silent,
+    settings: dict[str, Any], rounds: int, steps: int, peer: bool, progress: Progress = silent
 ) -> dict[str, Any]:
     """Has the networks train in turns.
 

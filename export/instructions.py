@@ -103,7 +103,6 @@ def count_instructions(
     """Counts the instructions of an export and of its dense graph.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
     """

@@ -50,9 +50,7 @@ _PACKAGES = ("ai-edge-litert", "tensorflow")
 
 
 def measure(
-    config: DRNetConfig,
-    seconds: float = 20.0,
-    progress: Progress = silent,
+    config: DRNetConfig, seconds: float = 20.0, progress: Progress = silent
 ) -> LatencyTable:
     """Measures a network.
 

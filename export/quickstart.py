@@ -70,14 +70,11 @@ def main() -> None:
         raise UserError("the exported model does not do what the Keras model does; see above")
 
     console.rule("4 of 4: timing on this machine, one thread")
-    images = images[:TIMED_IMAGES]
+    few = images[:TIMED_IMAGES]
     with ProgressBar("timing") as progress:
-        timed = benchmark(
-            trained, export, images, thresholds, TIMED_SECONDS, progress=progress.update
-        )
+        timed = benchmark(trained, export, few, thresholds, TIMED_SECONDS, 0, progress.update)
 
-    table = closing_table(evaluated, timed)
-    console.print(table)
+    console.print(closing_table(evaluated, timed))
     for what, path in (
         ("model for phones", export.tflite),
         ("model for TF Serving", export.saved_model),

@@ -65,7 +65,6 @@ def benchmark(
     """Times the export of a model.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; one None for a model without routing.
         seconds: how long to time, for each threshold.
@@ -126,10 +125,7 @@ class _Timing:
         runner = TFLiteRunner(to_tflite(graph, only(self.selected[index])))
         image, threshold = self.routed.images[index : index + 1], self.routed.threshold
         self.pairs.append(
-            (
-                Block.of(runner, threshold, image),
-                Block.of(self.routed.runner, threshold, image),
-            )
+            (Block.of(runner, threshold, image), Block.of(self.routed.runner, threshold, image))
         )
 
     def result(self, cost: CostTable, dense: Block | None) -> BenchmarkResult:

@@ -62,9 +62,7 @@ class GateTimes:
 
 
 def measure_gates(
-    graph: RoutedGraph,
-    seconds: float = 20.0,
-    progress: Progress = silent,
+    graph: RoutedGraph, seconds: float = 20.0, progress: Progress = silent
 ) -> dict[Geometry, GateTimes]:
     """Times every kind of branch of a network at every shape, with and without an IF.
 

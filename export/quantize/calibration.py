@@ -22,10 +22,7 @@ Ranges = dict[str, dict[str, np.ndarray]]
 
 
 def tensor_ranges(
-    model: bytes,
-    images: np.ndarray,
-    thresholds: Sequence[float],
-    progress: Progress = silent,
+    model: bytes, images: np.ndarray, thresholds: Sequence[float], progress: Progress = silent
 ) -> Ranges:
     """Finds the smallest and the largest value that each float32 tensor takes.
 

@@ -76,7 +76,6 @@ def quantize(
 
     Args:
         trained: the model that was exported.
-        export: of that model.
         quantizations: of `QUANTIZATIONS`; files of an earlier call are replaced.
         images: to calibrate int8 and int8_qat with, float32 [images, image_size, image_size, 3]
             in 0..255, of the training split.

@@ -94,17 +94,7 @@ def _constant(pixels: np.ndarray) -> Callable[[], np.ndarray]:
 
 
 def open_source(name: str, data_dir: str | None, split: str, export: Export) -> Source:
-    """Opens the images for a model: those of a folder that is there, else of a data set.
-
-    Args:
-        name: of the folder or the data set.
-        data_dir: folder of prepared data sets.
-        split: of a data set.
-        export: of the model.
-
-    Raises:
-        UserError: there is neither.
-    """
+    """Opens the images to classify with an export: of a folder of that name, else of a data set."""
     if pathlib.Path(name).is_dir():
         return folder_source(name, export.image_size, export.fit, export.class_names)
     if name.startswith((".", "/", "~")) and not name.endswith(".npz"):

@@ -122,7 +122,6 @@ def verify(
     """Compares an export with the Keras model that it was made from.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; one None for a model without routing.
         progress: called with the comparisons done, their number, and what was compared.
