@@ -130,36 +130,30 @@ class _Timing:
 
     def result(self, cost: CostTable, dense: Block | None) -> BenchmarkResult:
         """Summarizes the times; `dense` is None where the exported model runs all units."""
-        routed_ms = self.routed.milliseconds
+        times = _percentiles("routed", self.routed) | _percentiles("dense", dense)
         static_ms = [alone.milliseconds[0] for alone, _ in self.pairs]
         ratios = [both.milliseconds[0] / alone.milliseconds[0] for alone, both in self.pairs]
         ratio = 1.0
         if self.selected is not None:
             ratio = float(cost.of_selection(self.selected)[1].mean() / cost.total.macs)
-        median, p90, p99 = _percentiles(routed_ms)
-        dense_median, dense_p90, dense_p99 = (
-            (None, None, None) if dense is None else _percentiles(dense.milliseconds)
-        )
         return BenchmarkResult(
             threshold=self.routed.threshold,
-            images=len(routed_ms),
+            images=len(self.routed.images),
             macs_ratio=ratio,
-            routed_median_ms=median,
-            routed_p90_ms=p90,
-            routed_p99_ms=p99,
-            dense_median_ms=dense_median,
-            dense_p90_ms=dense_p90,
-            dense_p99_ms=dense_p99,
-            ratio=None if dense_median is None else median / dense_median,
+            **times,
+            ratio=times["routed_median_ms"] / times["dense_median_ms"] if dense else None,
             static_images=len(self.pairs),
             static_median_ms=float(np.median(static_ms)) if static_ms else None,
             static_ratio=float(np.median(ratios)) if ratios else None,
         )
 
 
-def _percentiles(milliseconds: np.ndarray) -> tuple[float, float, float]:
-    median, p90, p99 = np.percentile(milliseconds, (50, 90, 99))
-    return float(median), float(p90), float(p99)
+def _percentiles(graph: str, block: Block | None) -> dict[str, Any]:
+    """Computes the fields of a `BenchmarkResult` that are of one graph; None without one."""
+    names = [f"{graph}_{name}_ms" for name in ("median", "p90", "p99")]
+    if block is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, np.percentile(block.milliseconds, (50, 90, 99)).tolist(), strict=True))
 
 
 def _sample(cost: CostTable, selected: np.ndarray, count: int) -> list[int]:
