@@ -15,24 +15,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.table
 import tensorflow as tf
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_run_flags,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
     require_flags,
-    write_json,
+    write_result,
 )
 from drnet_tf.layers.branches import find_branch, is_parameter_free
 from drnet_tf.machine import machine_facts
@@ -47,6 +46,8 @@ from export.graphs.drnet.nodes import Nodes
 from export.graphs.plan import DENSE
 
 UNTIMED = 2
+#: Timed where --thresholds does not say otherwise.
+THRESHOLDS = (0.0, 0.5, 0.8)
 
 
 class DispatchedNodes(Nodes):
@@ -145,7 +146,6 @@ def compare(
     Args:
         images: float32 [images, image_size, image_size, 3] in 0..255, as many as the largest batch.
         rounds: how often each graph runs, in turns.
-        progress: called with the steps done, their number, and what is being done.
 
     Returns:
         For each threshold and batch size the `share` of separable convolutions that are selected,
@@ -183,24 +183,22 @@ def compare(
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> rich.table.Table:
+def table(rows: Sequence[dict[str, Any]]) -> Table:
     """Makes a table with a line for each row of `compare`."""
-    shown = rich.table.Table(title="ms per batch, TensorFlow, all cores", title_justify="left")
-    for name in ("T", "batch", "convolutions run", *GRAPHS, "dense / dispatched"):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        shown.add_row(
-            f"{row['threshold']:g}",
-            str(row["batch_size"]),
-            f"{row['share']:.2f}",
-            *(f"{row['milliseconds'][name]:.2f}" for name in GRAPHS),
-            f"{row['gain']:.2f}",
-        )
-    return shown
+    cells = [
+        {
+            "T": f"{row['threshold']:g}",
+            "batch": str(row["batch_size"]),
+            "convolutions run": f"{row['share']:.2f}",
+            **{name: f"{row['milliseconds'][name]:.2f}" for name in GRAPHS},
+            "dense / dispatched": f"{row['gain']:.2f}",
+        }
+        for row in rows
+    ]
+    return cells_table(cells, "ms per batch, TensorFlow, all cores")
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_run_flags()
     define_thresholds_flag()
     flags.DEFINE_list("batch_sizes", "1,8,64", "Images in a batch.")
@@ -219,12 +217,13 @@ def main() -> None:
     trained = load_trained(values.workdir)
     if not isinstance(trained.model, DRNet):
         raise UserError(f"{trained.run.model} has no branches to dispatch to: it is no DRNet")
-    thresholds = read_thresholds(trained.run.family, default=(0.0, 0.5, 0.8))
+    given = values.thresholds is not None
+    thresholds = read_thresholds(trained.run.family) if given else THRESHOLDS
     images = first_images(open_run_images(trained.run, values.data_dir), "test", max(sizes))
     with ProgressBar("dispatch") as bar:
         rows = compare(trained, images, thresholds, sizes, values.rounds, bar.update)
-    rich.console.Console().print(table(rows))
-    write_json(facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "rows": rows})
+    command_line.show(table(rows))
+    write_result(trained, {"machine": machine_facts(), "rows": rows})
 
 
 if __name__ == "__main__":

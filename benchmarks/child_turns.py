@@ -1,7 +1,7 @@
 """Two programs that take turns, so that both see the same machine.
 
 Each lives in a child process: frameworks that share one would share its threads. The parent asks
-one child at a time for some steps, over pipes, one JSON value a line. While one works the others
+one child at a time for some steps, over pipes, one JSON value per line. While one works the others
 wait for input.
 """
 
@@ -113,7 +113,7 @@ def peak_memory_bytes() -> int:
 
 
 def busy_seconds() -> float:
-    """Seconds that the cores of this machine have worked since its start, added up; 0 if unknown.
+    """Returns the seconds that all cores have worked since the machine's start; 0 if unknown.
 
     Time that a host gave to other machines counts too: it is missing all the same.
     """
@@ -132,7 +132,7 @@ def use_cores(count: int) -> None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Counts the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -285,7 +285,6 @@ def lower_priority() -> None:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_enum("model", None, list_models(), "Registered model for CIFAR-10.")
     flags.DEFINE_string("data_dir", None, "Folder of the prepared data set.")
     flags.DEFINE_string("workdir", WORKDIR, "Folder of the runs; those in it are resumed.")

@@ -33,7 +33,7 @@ from export import compare, instructions
 from export.benchmark import __main__ as benchmark
 from export.benchmark import footprint
 from export.convert import fixed_file as static_file
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export
 from export.folder import names
 from export.folder.export import Export
 from export.graphs.graph import graph_of
@@ -126,12 +126,11 @@ def sections(
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_string("output", None, "Markdown file to write.")
     flags.DEFINE_integer("images", 64, "How many test images to time.", lower_bound=1)
-    flags.DEFINE_float("seconds", 20.0, "How long to time each part.", lower_bound=0.0)
+    define_seconds_flag(20.0, "How long to time each part.")
 
 
 def main() -> None:
@@ -153,13 +152,7 @@ def main() -> None:
     ]
     with ProgressBar("report") as bar:
         for heading, text in sections(
-            trained,
-            export,
-            values.data_dir,
-            thresholds,
-            values.images,
-            values.seconds,
-            bar,
+            trained, export, values.data_dir, thresholds, values.images, values.seconds, bar
         ):
             parts += [f"## {heading}", text]
             bar.note(f"{heading}: done")

@@ -13,28 +13,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.models.registry import build_model
 from drnet_tf.models.tasks import TASKS
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export, open_test_images
 from export.folder.export import Export
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
@@ -58,11 +55,9 @@ def compare(
     """Times the export at each threshold, the dense graph and MobileNetV2.
 
     Args:
-        export: of that model.
         images: float32 [images, 32, 32, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
         seconds: how long to time, in all.
-        progress: called with the steps done, their number, and what is being done.
 
     Returns:
         For each a row: its `name`, `macs` in millions on average, and over images the `median_ms`,
@@ -107,23 +102,26 @@ def compare(
     ]
 
 
-def table(rows: Sequence[dict[str, Any]], images: int) -> rich.table.Table:
+def table(rows: Sequence[dict[str, Any]], images: int) -> Table:
     """Makes a table with a line for each row of `compare`."""
-    shown = rich.table.Table(title=f"one thread, {images} images", title_justify="left")
-    for name in ("", "MACs M", "ms", "p90", f"/ {PEER}"):
-        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for row in rows:
-        values = [f"{row['macs']:.1f}", f"{row['median_ms']:.3f}", f"{row['p90_ms']:.3f}"]
-        shown.add_row(row["name"], *values, f"{row['ratio']:.2f}")
-    return shown
+    cells = [
+        {
+            "": row["name"],
+            "MACs M": f"{row['macs']:.1f}",
+            "ms": f"{row['median_ms']:.3f}",
+            "p90": f"{row['p90_ms']:.3f}",
+            f"/ {PEER}": f"{row['ratio']:.2f}",
+        }
+        for row in rows
+    ]
+    return cells_table(cells, f"one thread, {images} images", text=[""])
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)
-    flags.DEFINE_float("seconds", 30.0, "How long to time.", lower_bound=0.0)
+    define_seconds_flag(30.0)
     define_json_flag()
 
 
@@ -132,13 +130,12 @@ def main() -> None:
     check_json()
     trained, export = open_export()
     thresholds = read_thresholds(trained.run.family)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    images = open_test_images(trained)
     with ProgressBar("inference") as bar:
         rows = compare(trained, export, images, thresholds, values.seconds, bar.update)
-    rich.console.Console().print(table(rows, len(images)))
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {"images": len(images), "threads": 1, "machine": machine_facts(), "rows": rows}
+    command_line.show(table(rows, len(images)))
+    write_result(
+        trained, {"images": len(images), "threads": 1, "machine": machine_facts(), "rows": rows}
     )
 
 

@@ -19,28 +19,25 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from benchmarks.inference import IMAGE_SIZE, PEER_MODEL
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.models.registry import build_model
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, open_export, open_test_images
 from export.folder.export import Export
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
@@ -122,11 +119,9 @@ def profile_export(
     """Profiles the graph without IF, the export at each threshold, and MobileNetV2.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
         seconds: how long to look at each.
-        progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: perf is missing or must not look.
@@ -162,20 +157,17 @@ def shares(symbols: Iterable[str]) -> dict[str, float]:
     return {kind: count / counts.total() for kind, count in counts.most_common()}
 
 
-def table(profiles: dict[str, dict[str, float]]) -> rich.table.Table:
+def table(profiles: dict[str, dict[str, float]]) -> Table:
     """Makes a table with a line for each kind of kernel, a column for each model."""
-    shown = rich.table.Table(title="% of the time of an image", title_justify="left")
-    shown.add_column("")
-    for name in profiles:
-        shown.add_column(name, justify="right", no_wrap=True)
     kinds = {kind: None for each in profiles.values() for kind in each}
-    for kind in kinds:
-        shown.add_row(kind, *(f"{100 * each.get(kind, 0):.1f}" for each in profiles.values()))
-    return shown
+    rows = [
+        {"": kind} | {name: f"{100 * each.get(kind, 0):.1f}" for name, each in profiles.items()}
+        for kind in kinds
+    ]
+    return cells_table(rows, "% of the time of an image", text=[""])
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images, the first ones.", lower_bound=1)
@@ -187,16 +179,12 @@ def main() -> None:
     values = flags.FLAGS
     check_json()
     trained, export = open_export()
-    knob = trained.run.family.knob
-    few = None if knob is None else (knob.least, knob.default, knob.everything)
-    thresholds = read_thresholds(trained.run.family, default=few)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    thresholds = read_thresholds(trained.run.family, ("least", "default", "everything"))
+    images = open_test_images(trained)
     with ProgressBar("profiles") as bar:
         profiles = profile_export(trained, export, images, thresholds, values.seconds, bar.update)
-    rich.console.Console().print(table(profiles))
-    write_json(
-        facts_of_run(trained.run, trained.step) | {"machine": machine_facts(), "profiles": profiles}
-    )
+    command_line.show(table(profiles))
+    write_result(trained, {"machine": machine_facts(), "profiles": profiles})
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import rich.table
+from rich.table import Table
 
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.progress import Progress, silent
 
 SHOWN = 25
@@ -31,17 +32,12 @@ class Event:
     length: int
 
 
-def profile(
-    settings: dict[str, Any],
-    steps: int,
-    progress: Progress = silent,
-) -> dict[str, Any]:
+def profile(settings: dict[str, Any], steps: int, progress: Progress = silent) -> dict[str, Any]:
     """Profiles some training steps in this process, which must not have used TensorFlow yet.
 
     Args:
         settings: `model`, `batch_size` and `threads`.
         steps: to profile, after the first two.
-        progress: called with the steps done, their number, and what is being done.
 
     Returns:
         `operations`: for each kind `seconds` and `calls` per step, the slowest first;
@@ -136,27 +132,28 @@ def own_times(events: Iterable[Event]) -> dict[str, tuple[int, int]]:
     return {kind: (picoseconds, calls) for kind, (picoseconds, calls) in times.items()}
 
 
-def profile_table(report: dict[str, Any]) -> rich.table.Table:
+def profile_table(report: dict[str, Any]) -> Table:
     """Makes a table of the slowest kinds of operations, and the rest together."""
     caption = None
     if report["cpu_seconds"] < BUSY * report["seconds"]:
         caption = "other processes held operations up: their seconds are too many"
-    table = rich.table.Table(
-        title=f"a training step on one thread, {report['cpu_seconds']:.2f} CPU s; "
-        f"{report['graph_nodes']} nodes in its graph",
-        title_justify="left",
-        caption=caption,
-    )
-    table.add_column("operation", no_wrap=True)
-    for name in ("s", "%", "calls"):
-        table.add_column(name, justify="right", no_wrap=True)
     rows = [(kind, v["seconds"], v["calls"]) for kind, v in report["operations"].items()]
     if len(rows) > SHOWN:
         rest = rows[SHOWN:]
         rows = rows[:SHOWN]
         rows.append((f"{len(rest)} others", sum(r[1] for r in rest), sum(r[2] for r in rest)))
     rows.append(("all", report["seconds"], sum(v["calls"] for v in report["operations"].values())))
-    for kind, seconds, calls in rows:
-        share = 100 * seconds / report["seconds"]
-        table.add_row(kind, f"{seconds:.3f}", f"{share:.1f}", f"{calls:.0f}")
-    return table
+    cells = [
+        {
+            "operation": kind,
+            "s": f"{seconds:.3f}",
+            "%": f"{100 * seconds / report['seconds']:.1f}",
+            "calls": f"{calls:.0f}",
+        }
+        for kind, seconds, calls in rows
+    ]
+    title = (
+        f"a training step on one thread, {report['cpu_seconds']:.2f} CPU s; "
+        f"{report['graph_nodes']} nodes in its graph"
+    )
+    return cells_table(cells, title, text=["operation"], caption=caption)

@@ -1,4 +1,4 @@
-"""Images a second of the input pipeline alone, stage by stage.
+"""Measures images per second of the input pipeline alone, stage by stage.
 
     python -m benchmarks.pipeline --flagfile=configs/cifar10_drnet_s.flags --data_dir=DIR
 
@@ -16,10 +16,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
-import rich.box
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line, training_flags
 from drnet_tf.data import evaluation_images, in_memory
@@ -29,7 +27,8 @@ from drnet_tf.data.damage import guarded
 from drnet_tf.data.pipeline import training_batches
 from drnet_tf.data.reading import examples, fits_in_memory, records
 from drnet_tf.errors import UserError
-from drnet_tf.progress import ProgressBar
+from drnet_tf.evaluation.tables import cells_table
+from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.training.feeds import DeviceFeed
 
 #: The augmentations in the order in which they are applied, with how they are switched off.
@@ -132,19 +131,18 @@ def measure(
     stages: list[Stage],
     seconds: float,
     turns: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> list[list[float]]:
     """Measures the images per second of each stage, in each turn.
 
     Args:
         seconds: how long each stage runs in each turn; at least one element is timed.
-        progress: called with the number of measurements done and of all.
     """
     rates: list[list[float]] = [[] for _ in stages]
     for turn in range(turns):
         for stage, stage_rates in zip(stages, rates, strict=True):
             stage_rates.append(_rate(stage, turn, seconds))
-            progress(sum(map(len, rates)), turns * len(stages))
+            progress(sum(map(len, rates)), turns * len(stages), stage.name)
     return rates
 
 
@@ -162,21 +160,20 @@ def _rate(stage: Stage, epoch: int, seconds: float) -> float:
     return count * stage.images / (time.perf_counter() - start)
 
 
-def table(stages: list[Stage], rates: list[list[float]], title: str) -> rich.table.Table:
-    """Makes a line for each stage: median, and the range over the turns."""
-    result = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD)
-    result.add_column("stage, with those above it", no_wrap=True)
-    for heading in ("images/s", "lowest", "highest", "ms a batch"):
-        result.add_column(heading, justify="right", no_wrap=True)
-    for stage, values in zip(stages, rates, strict=True):
-        median = statistics.median(values)
-        numbers = (median, min(values), max(values))
-        result.add_row(
-            stage.name,
-            *(f"{value:,.0f}" for value in numbers),
-            f"{1000 * stage.images / median:.1f}",
-        )
-    return result
+def table(stages: list[Stage], rates: list[list[float]], title: str) -> Table:
+    """Makes a table with a line for each stage: median, and the range over the turns."""
+    first = "stage, with those above it"
+    rows = [
+        {
+            first: stage.name,
+            "images/s": f"{statistics.median(values):,.0f}",
+            "lowest": f"{min(values):,.0f}",
+            "highest": f"{max(values):,.0f}",
+            "ms per batch": f"{1000 * stage.images / statistics.median(values):.1f}",
+        }
+        for stage, values in zip(stages, rates, strict=True)
+    ]
+    return cells_table(rows, title, text=[first])
 
 
 def define_flags() -> None:
@@ -194,9 +191,7 @@ def main() -> None:
     image_size, augmentation = run.config.image_size, run.augmentation
     batch_size, seed = run.recipe.batch_size, run.settings.seed
     dataset = open_dataset(
-        run.dataset,
-        run.settings.data_dir,
-        train_on_validation=run.settings.train_on_validation,
+        run.dataset, run.settings.data_dir, train_on_validation=run.settings.train_on_validation
     )
     stages = tfdata_stages(dataset, image_size, batch_size, augmentation, seed)
     if fits_in_memory(dataset, "train", image_size):
@@ -212,10 +207,9 @@ def main() -> None:
         f"{dataset.name}, {image_size} pixels, batches of {batch_size}, {os.cpu_count()} "
         f"processors, load before {load:.1f}"
     )
-    console = rich.console.Console()
-    console.print(table(stages, rates, title))
+    command_line.show(table(stages, rates, title))
     if stages[-1].name == "device feed":
-        console.print("The device feed crops, flips and cuts out only, and starts from memory.")
+        command_line.show("The device feed crops, flips and cuts out only, and starts from memory.")
 
 
 if __name__ == "__main__":

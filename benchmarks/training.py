@@ -1,4 +1,4 @@
-"""Images a second of a training step, beside the same network in PyTorch.
+"""Measures images per second of a training step, beside the same network in PyTorch.
 
     python -m benchmarks.training                 # needs requirements-benchmarks.txt
     python -m benchmarks.training --nopeer        # ours alone
@@ -15,24 +15,22 @@ that is kept from its core holds up all the others, and it slows down several ti
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import statistics
-from collections.abc import Callable
 from typing import Any
 
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from benchmarks.child_turns import Child, available_cores
 from benchmarks.op_profile import profile, profile_table
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
+from drnet_tf.flags import check_json, define_json_flag, write_json
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import list_models, model_config
-from drnet_tf.progress import ProgressBar
-from drnet_tf.writing import check_writable, write_text
+from drnet_tf.progress import Progress, ProgressBar, silent
 
 OURS, PEER = "drnet-tf", "PyTorch"
 TORCH = "torch==2.13.0"  # as in requirements-benchmarks.txt
@@ -48,11 +46,7 @@ _CHILDREN = {
 
 
 def measure(
-    settings: dict[str, Any],
-    rounds: int,
-    steps: int,
-    peer: bool,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    settings: dict[str, Any], rounds: int, steps: int, peer: bool, progress: Progress = silent
 ) -> dict[str, Any]:
     """Has the networks train in turns.
 
@@ -118,47 +112,47 @@ def quiet_rounds(report: dict[str, Any]) -> list[int]:
     return [i for i, cores in enumerate(report["others_cores"]) if cores < QUIET_CORES]
 
 
-def speed_table(report: dict[str, Any]) -> rich.table.Table:
+def speed_table(report: dict[str, Any]) -> Table:
     """Makes a line for each network and one for the ratio, over quiet rounds if there are any."""
     rounds, quiet = list(range(len(report["others_cores"]))), quiet_rounds(report)
-    title = f"images a second, in {len(quiet)} quiet rounds of {len(rounds)}"
+    title = f"images per second, in {len(quiet)} quiet rounds of {len(rounds)}"
     caption = None
     if not quiet:
-        title = f"images a second, in {len(rounds)} rounds"
+        title = f"images per second, in {len(rounds)} rounds"
         cores = statistics.median(report["others_cores"])
         caption = f"other processes used {cores:.1f} cores: not a fair comparison"
     rounds = quiet or rounds
-    table = rich.table.Table(title=title, title_justify="left", caption=caption)
-    columns = ["median", "least", "most", "a CPU second", "tracing s", "first step s", "peak MiB"]
-    table.add_column("", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right")
+    rows = []
     for name in (OURS, PEER):
         if name in report:
             values = report[name]
-            table.add_row(
-                name,
-                *(f"{value:.1f}" for value in _summary(values["images_per_second"], rounds)),
-                f"{_summary(values['images_per_cpu_second'], rounds)[0]:.1f}",
-                f"{values['tracing_seconds']:.1f}",
-                f"{values['first_step_seconds']:.1f}",
-                f"{values['peak_memory_bytes'] / MIB:.0f}",
+            per_cpu_second = [values["images_per_cpu_second"][i] for i in rounds]
+            rows.append(
+                {"": name}
+                | _summary(values["images_per_second"], rounds, ".1f")
+                | {
+                    "per CPU second": f"{statistics.median(per_cpu_second):.1f}",
+                    "tracing s": f"{values['tracing_seconds']:.1f}",
+                    "first step s": f"{values['first_step_seconds']:.1f}",
+                    "peak MiB": f"{values['peak_memory_bytes'] / MIB:.0f}",
+                }
             )
     if "ratio" in report:
-        ratios = [f"{value:.2f}" for value in _summary(report["ratio"], rounds)]
-        table.add_row("ratio", *ratios, "", "", "", "")
-    return table
+        rows.append({"": "ratio"} | _summary(report["ratio"], rounds, ".2f"))
+    return cells_table(rows, title, text=[""], caption=caption)
 
 
-def _summary(values: list[float], rounds: list[int]) -> tuple[float, float, float]:
+def _summary(values: list[float], rounds: list[int], form: str) -> dict[str, str]:
     values = [values[i] for i in rounds]
-    return statistics.median(values), min(values), max(values)
+    of = {"median": statistics.median(values), "least": min(values), "most": max(values)}
+    return {name: f"{value:{form}}" for name, value in of.items()}
 
 
 def require_peer() -> None:
-    """
+    """Checks that PyTorch is installed.
+
     Raises:
-        UserError: PyTorch is not installed.
+        UserError: it is not.
     """
     if importlib.util.find_spec("torch") is None:
         raise UserError(
@@ -168,15 +162,14 @@ def require_peer() -> None:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command; not on import, so that others can use its functions."""
     flags.DEFINE_enum("model", "drnet_s.cifar10", list_models(), "Registered model.")
-    flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=2)
+    flags.DEFINE_integer("batch_size", 128, "Images per step.", lower_bound=2)
     flags.DEFINE_integer("threads", 0, "Of each network; 0 for all cores.", lower_bound=0)
     flags.DEFINE_integer("rounds", 8, "How often each network gets its turn.", lower_bound=1)
     flags.DEFINE_integer("steps", 2, "Steps of a turn, or to profile.", lower_bound=1)
     flags.DEFINE_bool("peer", True, "Measure PyTorch too.")
     flags.DEFINE_bool("profile", False, "Instead: time of our step by kind of operation.")
-    flags.DEFINE_string("json", None, "Write the results to this file too.")
+    define_json_flag()
 
 
 def main() -> None:
@@ -186,15 +179,13 @@ def main() -> None:
         raise UserError(f"--threads must be at most {cores}, the cores here, not {values.threads}")
     if values.peer and not values.profile:
         require_peer()
-    if values.json:
-        check_writable(values.json)
+    check_json()
     settings = {
         "model": values.model,
         "batch_size": values.batch_size,
         "threads": values.threads or cores,
     }
     machine = machine_facts()
-    console = rich.console.Console()
     with ProgressBar("profile" if values.profile else "training") as bar:
         if values.profile:
             # One thread: an operation's time from begin to end is its CPU time.
@@ -205,12 +196,13 @@ def main() -> None:
             report = measure(settings, values.rounds, values.steps, values.peer, bar.update)
     machine["load_1min_after"] = round(os.getloadavg()[0], 2)
     config = model_config(values.model)
-    console.print(profile_table(report) if values.profile else speed_table(report))
     versions = {k: v for part in report.values() for k, v in _versions(part).items()}
     facts = {**settings, "image_size": config.image_size, "dtype": "float32", **versions, **machine}
-    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
-    if values.json:
-        write_text(values.json, json.dumps({**facts, "results": report}, indent=2) + "\n")
+    command_line.show(
+        profile_table(report) if values.profile else speed_table(report),
+        ", ".join(f"{name} {value}" for name, value in facts.items()),
+    )
+    write_json({**facts, "results": report})
 
 
 def _versions(part: Any) -> dict[str, str]:

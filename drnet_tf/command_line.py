@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags, logging
+from rich.console import Console
+from rich.table import Table
 
 from drnet_tf.errors import Stopped, UserError
 
@@ -50,6 +52,16 @@ def run(
 
     _show_in_help()
     app.run(guarded, argv=arguments, flags_parser=_parse_flags)
+
+
+def show(*results: Table | str) -> None:
+    """Prints tables, and lines as they are."""
+    console = Console()
+    for result in results:
+        if isinstance(result, str):
+            console.print(result, highlight=False, markup=False, soft_wrap=True)
+        else:
+            console.print(result)
 
 
 def _show_in_help() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from absl import flags
-from rich.console import Console
 
 from drnet_tf import command_line
 from drnet_tf.evaluation.tables import threshold_table
@@ -15,10 +14,9 @@ from drnet_tf.flags import (
     define_json_flag,
     define_run_flags,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
     require_flags,
-    write_json,
+    write_result,
 )
 from drnet_tf.runs.workdir import Run, load_trained
 
@@ -43,14 +41,14 @@ def main() -> None:
         f"{results[0].images} images of {trained.run.dataset} ({values.split})"
     )
     total = trained.model.cost.total
-    Console().print(threshold_table(results, total.macs, title))
-    write_json(
+    command_line.show(threshold_table(results, total.macs, title))
+    write_result(
+        trained,
         {
-            **facts_of_run(trained.run, trained.step),
             "split": values.split,
             "all_branches": dataclasses.asdict(total),
             "thresholds": [result.to_dict() for result in results],
-        }
+        },
     )
 
 

@@ -6,14 +6,14 @@ Flags are defined by functions, not on import, so that commands can use each oth
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
 from drnet_tf.errors import UserError
 from drnet_tf.models.family import Family
-from drnet_tf.runs.workdir import Run
+from drnet_tf.runs.workdir import Trained
 from drnet_tf.writing import check_writable, write_text
 
 
@@ -47,13 +47,12 @@ def require_flags(**needed: str) -> None:
         raise UserError(f"needed: {listed}")
 
 
-def read_thresholds(
-    family: Family, default: tuple[float, ...] | None = None
-) -> tuple[float | None, ...]:
+def read_thresholds(family: Family, default: Sequence[str] = ()) -> tuple[float | None, ...]:
     """Reads --thresholds for a family.
 
     Args:
-        default: the values where the flag is not given; None for those that the family shows.
+        default: attributes of the knob with the values where the flag is not given, such as
+            "everything"; those that the family shows if there are none.
 
     Returns:
         The values; one None, with which all units run, for a family without routing.
@@ -63,7 +62,7 @@ def read_thresholds(
         _refuse_knob(family, given)
         return (None,)
     if given is None:
-        return default or family.knob.shown
+        return tuple(getattr(family.knob, name) for name in default) or family.knob.shown
     try:
         values = tuple(family.knob.check(float(text), "--thresholds") for text in given)
     except ValueError as error:
@@ -99,6 +98,8 @@ def write_json(values: Mapping[str, Any]) -> None:
         write_text(flags.FLAGS.json, json.dumps(values, indent=2) + "\n")
 
 
-def facts_of_run(run: Run, step: int) -> dict[str, Any]:
-    """Returns how every result in JSON begins: of which model it is."""
-    return {"family": run.family.name, "model": run.model, "dataset": run.dataset, "step": step}
+def write_result(trained: Trained, values: Mapping[str, Any]) -> None:
+    """Writes results to the file of --json, if it is given, and first of which model they are."""
+    run, step = trained.run, trained.step
+    of = {"family": run.family.name, "model": run.model, "dataset": run.dataset, "step": step}
+    write_json({**of, **values})

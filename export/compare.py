@@ -10,36 +10,34 @@ in several threads.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_threshold_flag,
-    facts_of_run,
     read_threshold,
-    write_json,
+    write_result,
 )
 from drnet_tf.machine import machine_facts
 from drnet_tf.progress import Progress, ProgressBar, silent
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export
 from export.folder import names
 from export.folder.export import Export
 from export.tflite.runner import Outputs, TFLiteRunner
+from export.tflite.threads import in_threads
 from export.tflite.timing import BLOCK, Block, take_turns
 
 BATCH = 16
@@ -75,30 +73,17 @@ class QuantizedResult:
     median_ms: float
     latency_ratio: float
 
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
 
-
-class _Agreement:
-    """Counts what one file says over all images."""
-
-    def __init__(self) -> None:
-        self.images = self.correct = self.classes = 0
-        #: Of a model with routing only.
-        self.selections = self.decisions = self.macs = 0.0
-        self.routed = False
-
-    def add(self, outputs: Outputs, reference: Outputs, labels: np.ndarray) -> None:
-        classes = outputs.logits.argmax(axis=1)
-        self.images += len(labels)
-        self.correct += int((classes == labels).sum())
-        self.classes += int((classes == reference.logits.argmax(axis=1)).sum())
-        if outputs.selected is not None:
-            self.routed = True
-            same = (outputs.selected == reference.selected).reshape(len(labels), -1)
-            self.selections += float(same.all(axis=1).sum())
-            self.decisions += float(same.mean(axis=1).sum())
-            self.macs += float(outputs.flops.sum(dtype=np.float64))
+def _agreement(outputs: Outputs, reference: Outputs, labels: np.ndarray) -> np.ndarray:
+    """Sums over images, float64: right ones, the reference's class; where images choose, its
+    selection, its share of decisions, and multiply-accumulates.
+    """
+    classes = outputs.logits.argmax(axis=1)
+    found = [classes == labels, classes == reference.logits.argmax(axis=1)]
+    if outputs.selected is not None:
+        same = (outputs.selected == reference.selected).reshape(len(labels), -1)
+        found += [same.all(axis=1), same.mean(axis=1), outputs.flops]
+    return np.array([values.sum(dtype=np.float64) for values in found])
 
 
 def compare_files(
@@ -120,7 +105,6 @@ def compare_files(
         threshold: T; None for a model without routing.
         seconds: how long to time.
         threads: how many images to classify at the same time, for all but latencies.
-        progress: called with the steps done, their number, and what is being done.
         image_count: how many images `batches` has, if it is known, for `progress`.
 
     Returns:
@@ -131,28 +115,27 @@ def compare_files(
     """
     files = export.files
     milliseconds = _time(files, timed_images, threshold, seconds, progress)
-    counted = _count(files, batches, threshold, threads, progress, image_count)
-    float32 = names.FLOAT32
+    sums, images = _count(files, batches, threshold, threads, progress, image_count)
+    sizes = {kind: path.stat().st_size for kind, path in files.items()}
     results = []
-    for kind, path in files.items():
-        agreement = counted[kind]
-        size, images = path.stat().st_size, agreement.images
-        routed = agreement.routed
+    for kind in files:
+        accuracy, same_class, *routing = (sums[kind] / images).tolist()
+        selection, decisions, macs = routing or (None, None, export.description["macs"]["fixed"])
         results.append(
             QuantizedResult(
                 quantization=kind,
-                accuracy=agreement.correct / images,
-                same_class=agreement.classes / images,
-                same_selection=agreement.selections / images if routed else None,
-                same_decisions=agreement.decisions / images if routed else None,
-                macs=agreement.macs / images if routed else export.description["macs"]["fixed"],
-                size=size,
-                size_ratio=size / files[float32].stat().st_size,
+                accuracy=accuracy,
+                same_class=same_class,
+                same_selection=selection,
+                same_decisions=decisions,
+                macs=macs,
+                size=sizes[kind],
+                size_ratio=sizes[kind] / sizes[names.FLOAT32],
                 median_ms=milliseconds[kind],
-                latency_ratio=milliseconds[kind] / milliseconds[float32],
+                latency_ratio=milliseconds[kind] / milliseconds[names.FLOAT32],
             )
         )
-    return results, counted[float32].images
+    return results, images
 
 
 def _time(files: dict[str, Path], images, threshold, seconds, progress) -> dict[str, float]:
@@ -164,80 +147,54 @@ def _time(files: dict[str, Path], images, threshold, seconds, progress) -> dict[
 
 def _count(
     files: dict[str, Path], batches, threshold, threads, progress, image_count
-) -> dict[str, _Agreement]:
-    counted = {kind: _Agreement() for kind in files}
-    # An interpreter runs one image at a time: each thread has its own.
-    runners = [{kind: TFLiteRunner(path) for kind, path in files.items()} for _ in range(threads)]
-    done = 0
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        for group in _groups(batches, threads):
-            work = [
-                pool.submit(_classify, own, images, threshold)
-                for own, (images, _) in zip(runners, group, strict=False)
-            ]
-            for future, (_, labels) in zip(work, group, strict=True):
-                outputs = future.result()
-                for kind, agreement in counted.items():
-                    agreement.add(outputs[kind], outputs[names.FLOAT32], labels)
-                done += len(labels)
-            progress(done, max(image_count, done), "classifying")
+) -> tuple[dict[str, np.ndarray], int]:
+    """Returns the sums of `_agreement` over all images for each file, and how many there are."""
+
+    def runners() -> dict[str, TFLiteRunner]:
+        return {kind: TFLiteRunner(path) for kind, path in files.items()}
+
+    def classify(runners: dict[str, TFLiteRunner], batch):
+        images, labels = batch
+        return labels, {kind: own.run_all(images, threshold) for kind, own in runners.items()}
+
+    sums, done = dict.fromkeys(files, np.zeros(())), 0
+    for labels, outputs in in_threads(runners, classify, batches, threads):
+        for kind, own in outputs.items():
+            sums[kind] = sums[kind] + _agreement(own, outputs[names.FLOAT32], labels)
+        done += len(labels)
+        progress(done, max(image_count, done), "classifying")
     if not done:
         raise UserError("there are no images to compare with")
-    return counted
+    return sums, done
 
 
-def _classify(runners: dict[str, TFLiteRunner], images: np.ndarray, threshold: float) -> dict:
-    return {kind: runner.run_all(images, threshold) for kind, runner in runners.items()}
-
-
-def _groups(batches: Iterable, size: int) -> Iterable[list]:
-    group = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def result_table(
-    results: Sequence[QuantizedResult], threshold: float | None, images: int
-) -> rich.table.Table:
+def result_table(results: Sequence[QuantizedResult], threshold: float | None, images: int) -> Table:
     """Makes a table with a line for each file."""
+    rows = [
+        {
+            "file": result.quantization,
+            "accuracy\n%": f"{100 * result.accuracy:.2f}",
+            "same\nrouting": "" if (same := result.same_selection) is None else f"{same:.3f}",
+            "same\nbranch": "" if (same := result.same_decisions) is None else f"{same:.4f}",
+            "size\nMB": f"{result.size / 1e6:.2f}",
+            "size\n/ f32": f"{result.size_ratio:.2f}",
+            "ms": f"{result.median_ms:.3f}",
+            "ms\n/ f32": f"{result.latency_ratio:.2f}",
+        }
+        for result in results
+    ]
     at = "" if threshold is None else f"T={threshold:g}, "
-    table = rich.table.Table(
-        title=f"{at}{images} test images; same: as float32 (f32); ms: one thread",
-        title_justify="left",
-    )
-    table.add_column("file", no_wrap=True)
-    for name in (
-        *("accuracy\n%", "same\nrouting", "same\nbranch"),
-        *("size\nMB", "size\n/ f32", "ms", "ms\n/ f32"),
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(
-            result.quantization,
-            f"{100 * result.accuracy:.2f}",
-            "" if result.same_selection is None else f"{result.same_selection:.3f}",
-            "" if result.same_decisions is None else f"{result.same_decisions:.4f}",
-            f"{result.size / 1e6:.2f}",
-            f"{result.size_ratio:.2f}",
-            f"{result.median_ms:.3f}",
-            f"{result.latency_ratio:.2f}",
-        )
-    return table
+    title = f"{at}{images} test images; same: as float32 (f32); ms: one thread"
+    return cells_table(rows, title, text=["file"])
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_threshold_flag("T of the images")
     flags.DEFINE_integer(
         "timed_images", 64, "How many test images to time, the first ones.", lower_bound=1
     )
-    flags.DEFINE_float("seconds", 10.0, "How long to time.", lower_bound=0.0)
+    define_seconds_flag(10.0)
     flags.DEFINE_integer(
         "threads",
         min(os.cpu_count() or 1, MOST_THREADS),
@@ -249,8 +206,6 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not math.isfinite(values.seconds):
-        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     check_json()
     trained, export = open_export()
     threshold = read_threshold(trained.run.family)
@@ -267,18 +222,18 @@ def main() -> None:
             bar.update,
             dataset.count("test"),
         )
-    rich.console.Console().print(result_table(results, threshold, images))
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {
+    command_line.show(result_table(results, threshold, images))
+    write_result(
+        trained,
+        {
             "threshold": threshold,
             "images": images,
             "timed_images": len(timed),
             "timed_threads": 1,
             "block": BLOCK,
             "machine": machine_facts(),
-            "results": [result.to_dict() for result in results],
-        }
+            "results": [dataclasses.asdict(result) for result in results],
+        },
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
+import numpy as np
 from absl import flags
 
+from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.trained import open_run_images
 from drnet_tf.flags import define_run_flags, require_flags
 from drnet_tf.runs.workdir import Trained, load_trained
 from drnet_tf.writing import check_folder_writable
@@ -19,11 +24,7 @@ def define_export_flags() -> None:
 
 
 def require_export_flags() -> None:
-    """Checks that --workdir and --export_dir are given.
-
-    Raises:
-        UserError: one is not.
-    """
+    """Raises a UserError unless --workdir and --export_dir are given."""
     require_flags(workdir="a training run", export_dir="its export")
 
 
@@ -50,11 +51,19 @@ def open_export(writable: bool = False) -> tuple[Trained, Export]:
     return trained, export
 
 
-def require_tensorflow() -> None:
-    """Checks that Keras runs on TensorFlow.
+def open_test_images(trained: Trained) -> np.ndarray:
+    """Reads the first --images test images of a run, from --data_dir where it is given."""
+    values = flags.FLAGS
+    return first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
 
-    Raises:
-        UserError: it runs on another backend, whose graphs cannot be exported.
-    """
+
+def define_seconds_flag(default: float, text: str = "How long to time.") -> None:
+    """Defines --seconds, a finite number."""
+    flags.DEFINE_float("seconds", default, text, lower_bound=0.0)
+    flags.register_validator("seconds", math.isfinite, "it must be a number of seconds")
+
+
+def require_tensorflow() -> None:
+    """Raises a UserError unless Keras runs on TensorFlow: other graphs cannot be exported."""
     if keras.backend.backend() != "tensorflow":
         raise UserError("exports need KERAS_BACKEND=tensorflow; the checkpoint may be of any")

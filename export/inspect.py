@@ -27,7 +27,6 @@ from export.folder import names
 from export.folder.description import sha256
 from export.folder.export import read_description
 from export.tflite.child_process import run_child
-from export.tflite.facts import TensorFacts
 
 STDOUT = "-"
 
@@ -39,9 +38,6 @@ def inspect_file(path: pathlib.Path | str) -> dict[str, Any]:
         The fields of `ModelFacts`; `file`; and `description`, None without a model.json beside
         the file that lists it: its name in it, where it comes from, the units that it chooses
         from, and whether the file is unchanged since.
-
-    Raises:
-        UserError: it is no .tflite file, or a damaged one.
     """
     path = pathlib.Path(path)
     with path.open("rb"):
@@ -81,7 +77,7 @@ def table(values: dict[str, Any]) -> rich.table.Table:
         grid.add_row("signature", signature["name"] or "none")
         for end in ("inputs", "outputs"):
             for tensor in signature[end]:
-                grid.add_row(f"  {end[:-1]}", _tensor_text(TensorFacts(**tensor)))
+                grid.add_row(f"  {end[:-1]}", "{name} {type} {shape}".format(**tensor))
     operators = values["operators"]
     grid.add_row("IFs", str(values["ifs"]))
     grid.add_row("subgraphs", str(values["subgraphs"]))
@@ -99,10 +95,6 @@ def table(values: dict[str, Any]) -> rich.table.Table:
         for name, text in _description_lines(description):
             grid.add_row(name, text)
     return grid
-
-
-def _tensor_text(tensor: TensorFacts) -> str:
-    return f"{tensor.name} {tensor.type} {list(tensor.shape)}"
 
 
 def _description_lines(values: dict[str, Any]) -> list[tuple[str, str]]:
@@ -135,7 +127,6 @@ def _description_lines(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_string("json", None, f"Write all to this file too; {STDOUT} prints only that.")
 
 

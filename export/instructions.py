@@ -20,25 +20,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.evaluation.tables import cells_table, threshold_text
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Trained
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, open_export, open_test_images
 from export.folder.export import Export
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
@@ -70,9 +67,6 @@ class InstructionCount:
     macs_ratio: float
     instructions: float
     ratio: float
-
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +103,8 @@ def count_instructions(
     """Counts the instructions of an export and of its dense graph.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; (None,) for a model without routing.
-        progress: called with the steps done, their number, and what is being done.
-
-    Raises:
-        UserError: a tool is missing.
     """
     check_tools()
     steps = 2 + len(thresholds)
@@ -152,11 +141,7 @@ def count_instructions(
 
 
 def check_tools() -> None:
-    """Checks that the compiler and valgrind are there.
-
-    Raises:
-        UserError: one is missing.
-    """
+    """Raises a UserError unless the compiler and valgrind are there."""
     require_compiler()
     if not shutil.which(VALGRIND):
         raise UserError("valgrind is needed to count instructions (Debian: valgrind)")
@@ -181,28 +166,24 @@ def count_invocations(
     return int(found[1]) / len(results), results
 
 
-def report_table(report: InstructionReport) -> rich.table.Table:
+def report_table(report: InstructionReport) -> Table:
     """Makes a table with a line for each threshold, and one for the dense graph."""
-    table = rich.table.Table(
-        title=f"instructions per image, mean of {report.counts[0].images} images",
-        title_justify="left",
-    )
-    for name in ("T", "MACs M", "MACs/all", "instructions M", "/ dense"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for count in report.counts:
-        table.add_row(
-            "" if count.threshold is None else f"{count.threshold:g}",
-            f"{count.macs / 1e6:.2f}",
-            f"{count.macs_ratio:.3f}",
-            f"{count.instructions / 1e6:.3f}",
-            f"{count.ratio:.3f}",
-        )
+    rows = [
+        {
+            "T": threshold_text(count.threshold),
+            "MACs M": f"{count.macs / 1e6:.2f}",
+            "MACs/all": f"{count.macs_ratio:.3f}",
+            "instructions M": f"{count.instructions / 1e6:.3f}",
+            "/ dense": f"{count.ratio:.3f}",
+        }
+        for count in report.counts
+    ]
+    table = cells_table(rows, f"instructions per image, mean of {report.counts[0].images} images")
     table.add_row("dense", "", "1.000", f"{report.dense_instructions / 1e6:.3f}", "1.000")
     return table
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 8, "How many test images to use, the first ones.")
@@ -210,30 +191,25 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    values = flags.FLAGS
     check_json()
     check_tools()
     trained, export = open_export()
-    knob = trained.run.family.knob
-    few = None if knob is None else (knob.least, knob.default, knob.everything)
-    thresholds = read_thresholds(trained.run.family, default=few)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    thresholds = read_thresholds(trained.run.family, ("least", "default", "everything"))
+    images = open_test_images(trained)
     with ProgressBar("instructions") as bar:
         report = count_instructions(trained, export, images, thresholds, bar.update)
-    console = rich.console.Console()
-    console.print(report_table(report))
-    console.print(report.kernels, highlight=False, soft_wrap=True)
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {
+    command_line.show(report_table(report), report.kernels)
+    write_result(
+        trained,
+        {
             "images": len(images),
             "threads": 1,
             "valgrind": run_program([VALGRIND, "--version"]).strip(),
             "instruction_sets": report.instruction_sets,
             "hidden_instruction_sets": report.hidden_instruction_sets,
             "dense_instructions": report.dense_instructions,
-            "results": [count.to_dict() for count in report.counts],
-        }
+            "results": [dataclasses.asdict(count) for count in report.counts],
+        },
     )
 
 

@@ -15,16 +15,15 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-import math
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.machine import machine_facts
 from drnet_tf.models import build_from_config
 from drnet_tf.models.drnet.architecture import DRNetConfig
@@ -34,12 +33,13 @@ from drnet_tf.progress import Progress, ProgressBar, silent
 from drnet_tf.runs.workdir import Run
 from drnet_tf.training_flags import config_from_flags, define_model_flags
 from drnet_tf.writing import check_writable, write_text
-from export.flags import require_tensorflow
+from export.flags import define_seconds_flag, require_tensorflow
 from export.graphs.drnet.single_branch import (
     Geometry,
     always,
     first_places,
     geometries,
+    geometry_cells,
     next_to_nothing,
 )
 from export.graphs.graph import graph_of
@@ -51,9 +51,7 @@ _PACKAGES = ("ai-edge-litert", "tensorflow")
 
 
 def measure(
-    config: DRNetConfig,
-    seconds: float = 20.0,
-    progress: Progress = silent,
+    config: DRNetConfig, seconds: float = 20.0, progress: Progress = silent
 ) -> LatencyTable:
     """Measures a network.
 
@@ -62,7 +60,6 @@ def measure(
 
     Args:
         seconds: how long to time, conversions apart.
-        progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: a branch is unknown.
@@ -73,7 +70,6 @@ def measure(
         raise UserError(str(error)) from error
     graph: Any = graph_of(model)
     macs = model.cost.unit_macs
-    table = geometries(config)
     places = first_places(config)
     graphs: dict[Geometry, TimedGraph] = {}
     for done, (geometry, place) in enumerate(places.items()):
@@ -86,10 +82,9 @@ def measure(
     whole = TimedGraph(to_tflite(graph, only(cheapest)))
     take_turns([nothing, whole, *graphs.values()], seconds, progress)
 
-    def latency(geometry: Geometry) -> float:
-        return max(0.0, graphs[geometry].microseconds - nothing.microseconds)
-
-    branches = np.array([[[latency(g) for g in row] for row in cell] for cell in table])
+    branches = np.zeros(macs.shape)
+    for place, geometry in geometries(config).items():
+        branches[place] = max(0.0, graphs[geometry].microseconds - nothing.microseconds)
     return LatencyTable(
         config,
         branches,
@@ -109,29 +104,21 @@ def _facts(seconds: float) -> dict:
     }
 
 
-def latency_lines(table: LatencyTable) -> rich.table.Table:
+def latency_lines(table: LatencyTable) -> Table:
     """Makes a table with a line for each geometry of each branch."""
-    shown = rich.table.Table(
-        title=f"microseconds, one thread; fixed part {table.fixed:.0f}", title_justify="left"
-    )
-    for name in ("branch", "channels", "stride", "height", "us"):
-        shown.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
-    latencies: dict[Geometry, float] = {}
-    rows = geometries(table.config)
-    for cell, connection, branch in np.ndindex(*table.units.shape):
-        latency = float(table.units[cell, connection, branch])
-        latencies[rows[cell][connection][branch]] = latency
-    for geometry, latency in latencies.items():
-        shown.add_row(*(str(value) for value in geometry), f"{latency:.1f}")
-    return shown
+    rows = [
+        geometry_cells(geometry) | {"us": f"{table.units[place]:.1f}"}
+        for geometry, place in first_places(table.config).items()
+    ]
+    title = f"microseconds, one thread; fixed part {table.fixed:.0f}"
+    return cells_table(rows, title, text=["branch"])
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_model_flags()
     flags.DEFINE_string("workdir", None, "Instead of a model: the one of this training run.")
     flags.DEFINE_string("output", None, "JSON file to write.")
-    flags.DEFINE_float("seconds", 20.0, "How long to time.", lower_bound=0.0)
+    define_seconds_flag(20.0)
 
 
 def main() -> None:
@@ -140,8 +127,6 @@ def main() -> None:
         raise UserError("needed is either --model or --workdir, a training run")
     if not values.output:
         raise UserError("--output is needed, the JSON file to write")
-    if not math.isfinite(values.seconds):
-        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     check_writable(values.output)
     require_tensorflow()
     config = Run.load(values.workdir).config if values.workdir else config_from_flags()
@@ -150,7 +135,7 @@ def main() -> None:
         raise UserError(f"models of the family {family.name} have no branches to measure")
     with ProgressBar("latencies") as bar:
         table = measure(config, values.seconds, bar.update)
-    rich.console.Console().print(latency_lines(table))
+    command_line.show(latency_lines(table))
     write_text(values.output, json.dumps(table.to_dict(), indent=2) + "\n")
 
 

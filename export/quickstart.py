@@ -17,6 +17,7 @@ from rich.table import Table
 from drnet_tf import command_line, train, training_flags
 from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table, result_cells
 from drnet_tf.evaluation.thresholds import ThresholdResult
 from drnet_tf.evaluation.trained import evaluate_trained, open_run_images
 from drnet_tf.models.family import knob_of
@@ -69,14 +70,11 @@ def main() -> None:
         raise UserError("the exported model does not do what the Keras model does; see above")
 
     console.rule("4 of 4: timing on this machine, one thread")
-    images = images[:TIMED_IMAGES]
+    few = images[:TIMED_IMAGES]
     with ProgressBar("timing") as progress:
-        timed = benchmark(
-            trained, export, images, thresholds, TIMED_SECONDS, progress=progress.update
-        )
+        timed = benchmark(trained, export, few, thresholds, TIMED_SECONDS, 0, progress.update)
 
-    table = closing_table(evaluated, timed)
-    console.print(table)
+    console.print(closing_table(evaluated, timed))
     for what, path in (
         ("model for phones", export.tflite),
         ("model for TF Serving", export.saved_model),
@@ -91,32 +89,20 @@ def main() -> None:
 
 def closing_table(evaluated: list[ThresholdResult], timed: list[BenchmarkResult]) -> Table:
     """Makes a table by threshold: accuracy and cost of the test set, latency of some images."""
-    title = f"routed .tflite; the dense graph takes {timed[0].dense_median_ms:.3f} ms"
-    table = Table(title=title, title_justify="left")
-    for name in (
-        "T",
-        "accuracy %",
-        "params k",
-        "MACs M",
-        "MACs / all",
-        "median ms",
-        "p90 ms",
-        "ms / dense",
-    ):
-        table.add_column(name, justify="right")
-    full = max(result.macs.max for result in evaluated)
+    full = int(max(result.macs.max for result in evaluated))
+    rows = []
     for result, timing in zip(evaluated, timed, strict=True):
-        table.add_row(
-            f"{result.threshold:g}",
-            f"{100 * result.accuracy:.2f}",
-            f"{result.params.mean / 1e3:.1f}",
-            f"{result.macs.mean / 1e6:.2f}",
-            f"{result.macs.mean / full:.2f}",
-            f"{timing.routed_median_ms:.3f}",
-            f"{timing.routed_p90_ms:.3f}",
-            f"{timing.ratio:.2f}",
+        cells = result_cells(result, full)
+        rows.append(
+            {name: cells[name] for name in ("T", "accuracy %", "params k", "MACs M", "MACs / all")}
+            | {
+                "median ms": f"{timing.routed_median_ms:.3f}",
+                "p90 ms": f"{timing.routed_p90_ms:.3f}",
+                "ms / dense": f"{timing.ratio:.2f}",
+            }
         )
-    return table
+    dense = f"the dense graph takes {timed[0].dense_median_ms:.3f} ms"
+    return cells_table(rows, f"routed .tflite; {dense}")
 
 
 def _report(evaluated, timed) -> list[dict]:

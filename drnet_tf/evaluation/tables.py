@@ -34,13 +34,21 @@ def threshold_table(results: Sequence[ThresholdResult], all_macs: int, title: st
     return cells_table([result_cells(result, all_macs) for result in results], title)
 
 
-def cells_table(rows: Sequence[dict[str, str]], title: str) -> Table:
-    """Makes a table for the terminal from cells by column, numbers to the right."""
-    table = Table(title=title, title_justify="left")
+def cells_table(
+    rows: Sequence[dict[str, str]], title: str, text: Sequence[str] = (), caption: str | None = None
+) -> Table:
+    """Makes a table for the terminal from cells by column, numbers to the right.
+
+    Args:
+        rows: all columns are in the first one; a cell that another lacks is empty.
+        text: the columns with words, which begin at the left.
+    """
+    table = Table(title=title, title_justify="left", caption=caption)
     for name in rows[0]:
-        table.add_column(name, justify="right")
+        # Where the terminal is narrow, a cell takes more lines: nothing of it is cut off.
+        table.add_column(name, justify="left" if name in text else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row.get(name, "") for name in rows[0]))
     return table
 
 

@@ -10,64 +10,61 @@ export/benchmark/footprint.py.
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Sequence
 
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
-from drnet_tf.errors import UserError
-from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.evaluation.tables import cells_table, threshold_text
 from drnet_tf.flags import (
     check_json,
     define_json_flag,
     define_thresholds_flag,
-    facts_of_run,
     read_thresholds,
-    write_json,
+    write_result,
 )
 from drnet_tf.progress import ProgressBar
 from export.benchmark.footprint import footprint_table, measure_footprints
 from export.benchmark.latency import BenchmarkResult, benchmark
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, define_seconds_flag, open_export, open_test_images
 from export.graphs.graph import graph_of
 from export.graphs.plan import DENSE
 from export.tflite.converter import to_tflite
 from export.tflite.timing import BLOCK
 
 
-def result_table(results: Sequence[BenchmarkResult]) -> rich.table.Table:
+def result_table(results: Sequence[BenchmarkResult]) -> Table:
     """Makes a table with a line for each threshold."""
-    table = rich.table.Table(
-        title=f"ms per image, one thread, over {results[0].images} images", title_justify="left"
-    )
-    statics = any(result.static_ratio for result in results)
-    routes = results[0].dense_median_ms is not None
-    columns = ["T", "MACs/all", "routed", "p90", "p99", "dense", "/ dense"]
-    columns = columns if routes else ["median", "p90", "p99"]
-    for name in columns + (["static", "/ static"] if statics else []):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for result in results:
-        latencies = [result.routed_median_ms, result.routed_p90_ms, result.routed_p99_ms]
-        row = [f"{value:.3f}" for value in latencies]
+        routes = result.dense_median_ms is not None
+        row = {
+            "routed" if routes else "median": f"{result.routed_median_ms:.3f}",
+            "p90": f"{result.routed_p90_ms:.3f}",
+            "p99": f"{result.routed_p99_ms:.3f}",
+        }
         if routes:
-            row = [f"{result.threshold:g}", f"{result.macs_ratio:.2f}", *row]
-            row += [f"{result.dense_median_ms:.3f}", f"{result.ratio:.2f}"]
+            row = {
+                "T": threshold_text(result.threshold),
+                "MACs/all": f"{result.macs_ratio:.2f}",
+                **row,
+                "dense": f"{result.dense_median_ms:.3f}",
+                "/ dense": f"{result.ratio:.2f}",
+            }
         if result.static_ratio is not None:
-            row += [f"{result.static_median_ms:.3f}", f"{result.static_ratio:.2f}"]
-        table.add_row(*row)
-    return table
+            row["static"] = f"{result.static_median_ms:.3f}"
+            row["/ static"] = f"{result.static_ratio:.2f}"
+        rows.append(row)
+    return cells_table(rows, f"ms per image, one thread, over {results[0].images} images")
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 64, "How many test images to use, the first ones.")
-    flags.DEFINE_float("seconds", 10.0, "How long to time, for each threshold.", lower_bound=0.0)
+    define_seconds_flag(10.0, "How long to time, for each threshold.")
     flags.DEFINE_integer(
         "static_images", 8, "Static graphs to compare with, for each threshold.", lower_bound=0
     )
@@ -76,15 +73,11 @@ def define_flags() -> None:
 
 def main() -> None:
     values = flags.FLAGS
-    if not math.isfinite(values.seconds):
-        raise UserError(f"--seconds must be a number of seconds, not {values.seconds}")
     check_json()
     trained, export = open_export()
     knob = trained.run.family.knob
-    thresholds = read_thresholds(
-        trained.run.family, default=None if knob is None else (knob.default,)
-    )
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    thresholds = read_thresholds(trained.run.family, ("default",))
+    images = open_test_images(trained)
     with ProgressBar("benchmark") as bar:
         dense_model = None
         if knob is not None:
@@ -101,17 +94,15 @@ def main() -> None:
             dense_model,
         )
         footprints = measure_footprints(export, dense_model, images, bar.update)
-    console = rich.console.Console()
-    console.print(result_table(results))
-    console.print(footprint_table(footprints))
-    write_json(
-        facts_of_run(trained.run, trained.step)
-        | {
+    command_line.show(result_table(results), footprint_table(footprints))
+    write_result(
+        trained,
+        {
             "threads": 1,
             "block": BLOCK,
-            "results": [result.to_dict() for result in results],
-            "footprints": [footprint.to_dict() for footprint in footprints],
-        }
+            "results": [dataclasses.asdict(result) for result in results],
+            "footprints": [dataclasses.asdict(footprint) for footprint in footprints],
+        },
     )
 
 

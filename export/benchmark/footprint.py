@@ -13,10 +13,12 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import rich.table
+from rich.table import Table
 
+from drnet_tf.evaluation.tables import cells_table, threshold_text
 from drnet_tf.progress import Progress, silent
 from export.folder.export import Export
 from export.tflite.child_process import run_child
@@ -51,9 +53,6 @@ class Footprint:
     first_ms: float
     memory_bytes: int
 
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
-
 
 def measure_footprints(
     export: Export,
@@ -68,11 +67,7 @@ def measure_footprints(
         dense_model: a .tflite file that runs all units; None for a model without routing, of which
             there is one file.
         images: float32 [images, image_size, image_size, 3] in 0..255.
-        progress: called with the steps done, their number, and what is being done.
         processes: how often each is measured.
-
-    Raises:
-        UserError: a file cannot be loaded.
     """
     model = export.tflite
     with tempfile.TemporaryDirectory() as folder:
@@ -87,57 +82,36 @@ def measure_footprints(
         probes: list[list[dict]] = [[] for _ in cases]
         for turn in range(processes):
             for (_, path, threshold), found in zip(cases, probes, strict=True):
-                found.append(_probe(path, pixels, threshold))
+                settings = {"file": str(path), "images": str(pixels), "threshold": threshold}
+                found.append(run_child("export.benchmark.load_probe", settings))
             progress(turn + 1, processes, "loading")
-        return [
-            Footprint(
-                graph=graph,
-                threshold=threshold,
-                images=len(images),
-                processes=processes,
-                file_bytes=path.stat().st_size,
-                construct_ms=_median(found, "construct_ms"),
-                allocate_ms=_median(found, "allocate_ms"),
-                first_ms=_median(found, "first_ms"),
-                memory_bytes=int(_median(found, "memory_bytes")),
-            )
-            for (graph, path, threshold), found in zip(cases, probes, strict=True)
-        ]
+        footprints = []
+        for (graph, path, threshold), found in zip(cases, probes, strict=True):
+            medians: dict[str, Any] = {
+                name: float(np.median([probe[name] for probe in found])) for name in found[0]
+            }
+            medians["memory_bytes"] = int(medians["memory_bytes"])
+            counts = (len(images), processes, path.stat().st_size)
+            footprints.append(Footprint(graph, threshold, *counts, **medians))
+        return footprints
 
 
-def _probe(model: pathlib.Path, images: pathlib.Path, threshold: float | None) -> dict:
-    settings = {"file": str(model), "images": str(images), "threshold": threshold}
-    return run_child("export.benchmark.load_probe", settings)
-
-
-def _median(probes: Sequence[dict], name: str) -> float:
-    return float(np.median([probe[name] for probe in probes]))
-
-
-def footprint_table(footprints: Sequence[Footprint]) -> rich.table.Table:
+def footprint_table(footprints: Sequence[Footprint]) -> Table:
     """Makes a table with a line for each graph and threshold."""
-    table = rich.table.Table(
-        title=f"loading, median of {footprints[0].processes} fresh processes; memory: growth of "
-        f"the peak until {footprints[0].images} images are classified",
-        title_justify="left",
+    rows = [
+        {
+            "graph": footprint.graph,
+            "T": "any" if footprint.graph == DENSE else threshold_text(footprint.threshold),
+            "file kB": f"{footprint.file_bytes / 1e3:.0f}",
+            "construct ms": f"{footprint.construct_ms:.1f}",
+            "allocate ms": f"{footprint.allocate_ms:.1f}",
+            "first run ms": f"{footprint.first_ms:.1f}",
+            "memory MB": f"{footprint.memory_bytes / 1e6:.1f}",
+        }
+        for footprint in footprints
+    ]
+    title = (
+        f"loading, median of {footprints[0].processes} fresh processes; memory: growth of "
+        f"the peak until {footprints[0].images} images are classified"
     )
-    table.add_column("graph", no_wrap=True)
-    for name in ("T", "file kB", "construct ms", "allocate ms", "first run ms", "memory MB"):
-        table.add_column(name, justify="right")
-    for footprint in footprints:
-        table.add_row(
-            footprint.graph,
-            _threshold_text(footprint),
-            f"{footprint.file_bytes / 1e3:.0f}",
-            f"{footprint.construct_ms:.1f}",
-            f"{footprint.allocate_ms:.1f}",
-            f"{footprint.first_ms:.1f}",
-            f"{footprint.memory_bytes / 1e6:.1f}",
-        )
-    return table
-
-
-def _threshold_text(footprint: Footprint) -> str:
-    if footprint.threshold is None:
-        return ""
-    return "any" if footprint.graph == DENSE else f"{footprint.threshold:g}"
+    return cells_table(rows, title, text=["graph"])

@@ -51,9 +51,6 @@ class BenchmarkResult:
     static_median_ms: float | None
     static_ratio: float | None
 
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
-
 
 def benchmark(
     trained: Trained,
@@ -68,20 +65,15 @@ def benchmark(
     """Times the export of a model.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; one None for a model without routing.
         seconds: how long to time, for each threshold.
         static_images: for how many images, at each threshold, to convert and time a graph of only
             the units that they select. Each conversion takes some seconds.
-        progress: called with the steps done, their number, and what is being done.
         dense_model: the .tflite that runs all units, where it has been made already.
 
     Returns:
         A result for each threshold.
-
-    Raises:
-        UserError: the images do not fit.
     """
     images = export.check_images(images)
     runner = TFLiteRunner(export.tflite)
@@ -133,44 +125,35 @@ class _Timing:
         runner = TFLiteRunner(to_tflite(graph, only(self.selected[index])))
         image, threshold = self.routed.images[index : index + 1], self.routed.threshold
         self.pairs.append(
-            (
-                Block.of(runner, threshold, image),
-                Block.of(self.routed.runner, threshold, image),
-            )
+            (Block.of(runner, threshold, image), Block.of(self.routed.runner, threshold, image))
         )
 
     def result(self, cost: CostTable, dense: Block | None) -> BenchmarkResult:
         """Summarizes the times; `dense` is None where the exported model runs all units."""
-        routed_ms = self.routed.milliseconds
+        times = _percentiles("routed", self.routed) | _percentiles("dense", dense)
         static_ms = [alone.milliseconds[0] for alone, _ in self.pairs]
         ratios = [both.milliseconds[0] / alone.milliseconds[0] for alone, both in self.pairs]
         ratio = 1.0
         if self.selected is not None:
             ratio = float(cost.of_selection(self.selected)[1].mean() / cost.total.macs)
-        median, p90, p99 = _percentiles(routed_ms)
-        dense_median, dense_p90, dense_p99 = (
-            (None, None, None) if dense is None else _percentiles(dense.milliseconds)
-        )
         return BenchmarkResult(
             threshold=self.routed.threshold,
-            images=len(routed_ms),
+            images=len(self.routed.images),
             macs_ratio=ratio,
-            routed_median_ms=median,
-            routed_p90_ms=p90,
-            routed_p99_ms=p99,
-            dense_median_ms=dense_median,
-            dense_p90_ms=dense_p90,
-            dense_p99_ms=dense_p99,
-            ratio=None if dense_median is None else median / dense_median,
+            **times,
+            ratio=times["routed_median_ms"] / times["dense_median_ms"] if dense else None,
             static_images=len(self.pairs),
             static_median_ms=float(np.median(static_ms)) if static_ms else None,
             static_ratio=float(np.median(ratios)) if ratios else None,
         )
 
 
-def _percentiles(milliseconds: np.ndarray) -> tuple[float, float, float]:
-    median, p90, p99 = np.percentile(milliseconds, (50, 90, 99))
-    return float(median), float(p90), float(p99)
+def _percentiles(graph: str, block: Block | None) -> dict[str, Any]:
+    """Computes the fields of a `BenchmarkResult` that are of one graph; None without one."""
+    names = [f"{graph}_{name}_ms" for name in ("median", "p90", "p99")]
+    if block is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, np.percentile(block.milliseconds, (50, 90, 99)).tolist(), strict=True))
 
 
 def _sample(cost: CostTable, selected: np.ndarray, count: int) -> list[int]:

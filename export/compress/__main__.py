@@ -19,7 +19,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -29,6 +28,7 @@ from drnet_tf.flags import (
     define_json_flag,
     define_run_flags,
     define_threshold_flag,
+    read_threshold,
     require_flags,
     write_json,
 )
@@ -49,7 +49,6 @@ from export.graphs.graph import read_graph
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_run_flags()
     flags.DEFINE_enum("method", PRUNE, METHODS, "Zeros, or few values in each kernel.")
     flags.DEFINE_string("output", None, "Folder to write, of the compressed run.")
@@ -81,9 +80,8 @@ def main() -> None:
     run = Run.load(values.workdir)
     check_compressible(run)
     knob = knob_of(run.family)
-    threshold = (
-        knob.default if values.threshold is None else knob.check(values.threshold, "--threshold")
-    )
+    threshold = read_threshold(run.family)
+    assert threshold is not None  # of a family with a knob
     trained = load_trained(values.workdir)
     feed = open_training_images(run, values.data_dir, values.batch_size)
     if values.steps is None:
@@ -95,27 +93,17 @@ def main() -> None:
     before = measure(trained, threshold, values.data_dir)
     batches = training_batches(feed, compression.steps, threshold, knob.everything)
     with ProgressBar("fine-tuning") as bar, TwinProcess() as process:
-        compress(
-            process,
-            trained,
-            compression,
-            batches,
-            values.output,
-            threshold,
-            bar.update,
-        )
+        compress(process, trained, compression, batches, values.output, threshold, bar.update)
     trained = load_trained(values.output)
     kernels = compressed_kernels(read_graph(trained.model))
     after = measure(trained, threshold, values.data_dir)
 
-    console = rich.console.Console()
     title = f"{run.model}, {compression.method}, {compression.steps} steps"
-    console.print(comparison(before, after, threshold, title))
-    for line in (
+    command_line.show(
+        comparison(before, after, threshold, title),
         kernel_line(kernels, compression.method),
         f"{values.output}: next python -m export.convert --workdir={values.output}",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    )
     write_json(
         {
             "model": run.model,

@@ -74,22 +74,14 @@ def compress(
 
 
 def check_new(output: pathlib.Path | str) -> None:
-    """Checks that nothing would be lost.
-
-    Raises:
-        UserError: there is something under that name.
-    """
+    """Raises a UserError if there is something under that name."""
     output = pathlib.Path(output)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} exists: give the name of a new folder as --output")
 
 
 def check_compressible(run: Run) -> None:
-    """Checks that the twin knows all parts of the model of a run.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Raises a UserError unless the twin knows all parts of the model of a run."""
     if not hasattr(run.config, "branches"):
         raise UserError(
             f"only a DRNet can be compressed, and {run.model} is of the family {run.family.name}"
@@ -121,10 +113,11 @@ def check_twin(
     """
     for threshold in thresholds:
         logits, routing = model(images, threshold=threshold)
-        expected = keras.ops.convert_to_numpy(logits)
-        own = {"recalibrated": keras.ops.convert_to_numpy(routing.own["recalibrated"])}
-        scores = keras.ops.convert_to_numpy(routing.scores)
-        sure = ~graph.undecided(own, scores, threshold).any(axis=(1, 2, 3))
+        expected, recalibrated, scores = map(
+            keras.ops.convert_to_numpy, (logits, routing.own["recalibrated"], routing.scores)
+        )
+        close = graph.undecided({"recalibrated": recalibrated}, scores, threshold)
+        sure = ~close.any(axis=(1, 2, 3))
         actual = process.logits(graph, images, np.full(len(images), threshold, np.float32))
         difference = np.abs(actual - expected)[sure].max(initial=0)
         if not difference <= TOLERANCE * np.abs(expected).max():

@@ -7,8 +7,9 @@ import io
 import zipfile
 
 import numpy as np
-import rich.table
+from rich.table import Table
 
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.evaluation.trained import evaluate_trained
 from drnet_tf.runs.workdir import Trained
 from export.compress.twin_process import PRUNE
@@ -85,23 +86,21 @@ def zipped_size(content: bytes) -> int:
     return len(archive.getvalue())
 
 
-def comparison(before: Measured, after: Measured, threshold: float, title: str) -> rich.table.Table:
+def comparison(before: Measured, after: Measured, threshold: float, title: str) -> Table:
     """Makes a table of both runs beside each other."""
-    table = rich.table.Table(title=title, title_justify="left")
-    for name in ("", "before", "after", "after / before"):
-        table.add_column(name, justify="right" if name else "left")
-    rows: tuple[tuple[str, str, float, str], ...] = (
+    facts: tuple[tuple[str, str, float, str], ...] = (
         ("accuracy %, all branches", "accuracy_all", 100, ".2f"),
         (f"accuracy %, T={threshold:g}", "accuracy", 100, ".2f"),
         (f"MACs M, T={threshold:g}", "macs", 1e-6, ".2f"),
         (f"{TFLITE_FILE} kB", "tflite_bytes", 1e-3, ".0f"),
         ("the same zipped kB", "zipped_bytes", 1e-3, ".0f"),
     )
-    for text, name, factor, form in rows:
+    rows = []
+    for text, name, factor, form in facts:
         old, new = getattr(before, name), getattr(after, name)
-        ratio = f"{new / old:.2f}" if old else ""
-        table.add_row(text, f"{old * factor:{form}}", f"{new * factor:{form}}", ratio)
-    return table
+        row = {"": text, "before": f"{old * factor:{form}}", "after": f"{new * factor:{form}}"}
+        rows.append(row | {"after / before": f"{new / old:.2f}" if old else ""})
+    return cells_table(rows, title, text=[""])
 
 
 def kernel_line(kernels: list[Kernel], method: str) -> str:

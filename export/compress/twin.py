@@ -10,7 +10,6 @@ tf_keras is imported inside of functions: only the process of twin_process.py ma
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -171,23 +170,21 @@ class _Builder:
         return self._apply(used, [logits, threshold])
 
     def _depthwise_pointwise(self, x, weights: DepthwisePointwise, stride):
-        size = len(weights.depthwise.kernel)
-        make = functools.partial(self.depthwise, size, stride, "same", use_bias=False)
-        return self._conv(self._with_weights(make, x, weights.depthwise), weights.pointwise)
+        part, size = weights.depthwise, len(weights.depthwise.kernel)
+        x = self._layer(self.depthwise, x, part, size, stride, "same", use_bias=False)
+        return self._conv(x, weights.pointwise)
 
     def _conv(self, x, weights: Conv, stride=1):
         height, _, _, channels = weights.kernel.shape
-        make = functools.partial(self.layers.Conv2D, channels, height, stride, "same")
-        return self._with_weights(make, x, weights)
+        return self._layer(self.layers.Conv2D, x, weights, channels, height, stride, "same")
 
     def _dense(self, x, weights: Dense):
-        return self._with_weights(
-            functools.partial(self.layers.Dense, weights.kernel.shape[-1]), x, weights
-        )
+        return self._layer(self.layers.Dense, x, weights, weights.kernel.shape[-1])
 
-    def _with_weights(self, make: Callable[..., Any], x, part: Part):
+    def _layer(self, make: Callable[..., Any], x, part: Part, *settings, **options):
+        """Applies a layer with the name and the weights of a part."""
         name = self.names[id(part)]
-        layer = make(name=name)
+        layer = make(*settings, **options, name=name)
         # Before it is wrapped: clusters start from the weights that are there.
         layer.build(x.shape)
         layer.set_weights([value for value in vars(part).values() if isinstance(value, np.ndarray)])

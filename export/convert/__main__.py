@@ -14,7 +14,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -52,11 +51,7 @@ from export.quantize.__main__ import (
 
 
 def read_labels(path: str) -> list[str]:
-    """Reads the lines of a text file.
-
-    Raises:
-        UserError: it is not in UTF-8.
-    """
+    """Reads the lines of a text file, which must be in UTF-8."""
     try:
         return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -64,7 +59,6 @@ def read_labels(path: str) -> list[str]:
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_run_flags()
     flags.DEFINE_string("output", None, "Folder to write.")
     flags.DEFINE_string(
@@ -137,11 +131,7 @@ def main() -> None:
 
 
 def check_routing_flags(family: Family) -> None:
-    """Checks the flags that say how a model routes.
-
-    Raises:
-        UserError: a value is not one that the family's knob can take, or nothing routes.
-    """
+    """Raises a UserError where flags ask for routing that the family does not have."""
     values = flags.FLAGS
     if family.knob is not None:
         knob_with(family.knob, values.default_threshold)
@@ -157,11 +147,7 @@ def check_routing_flags(family: Family) -> None:
 
 
 def _fit_of_data_set(run: Run, images: EvaluationImages | None) -> Fit:
-    """Finds how the images of a run of an earlier version are resized, which it does not say.
-
-    Raises:
-        UserError: its data set cannot be opened.
-    """
+    """Finds how the images of a run of an earlier version are resized, which it does not say."""
     try:
         return (images or open_run_images(run, flags.FLAGS.data_dir)).fit
     except DataError as error:
@@ -176,27 +162,24 @@ def _measured_plan(trained: Trained, images: np.ndarray, threshold: float | None
     graph = graph_of(trained.model)
     with ProgressBar("structure") as bar:
         times = measure_gates(graph, progress=bar.update)
-    rich.console.Console().print(gate_table(times))
+    command_line.show(gate_table(times))
     at = knob_of(trained.run.family).default if threshold is None else threshold
     use = select_all(trained.model, images, at)[0].mean(axis=0)
     return choose_plan(trained.model.config, times, use)
 
 
 def _print_written(export: Export) -> None:
-    console = rich.console.Console()
     size = export.description["files"][names.TFLITE_FILE]["bytes"]
     skips = ""
     if export.knob is not None:
         skips = f" with {export.description['operators'].get('IF', 0)} branches that it can skip"
-    console.print(
+    command_line.show(
         f"{export.folder}: {names.TFLITE_FILE} of {size / 1e6:.2f} MB{skips}, {names.SAVED_MODEL}, "
-        f"{names.LABELS_FILE}, {names.DESCRIPTION_FILE}",
-        highlight=False,
-        soft_wrap=True,
+        f"{names.LABELS_FILE}, {names.DESCRIPTION_FILE}"
     )
     if export.fixed_file is not None:
         text = summary(export.description["static"])
-        console.print(f"{export.fixed_file.name}: {text}", highlight=False, soft_wrap=True)
+        command_line.show(f"{export.fixed_file.name}: {text}")
 
 
 if __name__ == "__main__":

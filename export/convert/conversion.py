@@ -46,7 +46,6 @@ def convert(
         trained: the model and where it comes from.
         class_names: one for each class, in order.
         output: folder to write; an older export there is replaced.
-        progress: called with the steps done, their number, and what is being done.
         fit: how images that a server gets as JPEG or PNG are brought to the model's size; None for
             what the run has written down.
         default_threshold: T of the SavedModel's signatures that take none; None for the family's.
@@ -87,14 +86,8 @@ def convert(
         progress(2, _STEPS, f"writing {names.DESCRIPTION_FILE}")
         facts = {}
         if static is not None:
-            facts["static"] = write_fixed_file(
-                trained.model,
-                graph,
-                static,
-                folder / names.STATIC_FILE,
-                folder / names.TFLITE_FILE,
-                progress,
-            )
+            paths = (folder / names.STATIC_FILE, folder / names.TFLITE_FILE)
+            facts["static"] = write_fixed_file(trained.model, graph, static, *paths, progress)
         (folder / names.LABELS_FILE).write_text("".join(f"{name}\n" for name in class_names))
         description = describe(
             trained,

@@ -115,10 +115,7 @@ def kept_branches(
 
 
 def compare(
-    path: pathlib.Path,
-    routed: pathlib.Path,
-    request: FixedRequest,
-    progress: Progress,
+    path: pathlib.Path, routed: pathlib.Path, request: FixedRequest, progress: Progress
 ) -> dict[str, Any]:
     """Measures the fixed and the routed file on the test images, with LiteRT on all cores."""
     total = request.dataset.count("test")

@@ -16,9 +16,10 @@ import dataclasses
 from collections import defaultdict
 
 import numpy as np
-import rich.table
+from rich.table import Table
 
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.layers.branches import Pool, Skip, find_branch
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.progress import Progress, silent
@@ -29,6 +30,7 @@ from export.graphs.drnet.single_branch import (
     always,
     first_places,
     geometries,
+    geometry_cells,
     in_an_if,
     next_to_nothing,
 )
@@ -60,16 +62,13 @@ class GateTimes:
 
 
 def measure_gates(
-    graph: RoutedGraph,
-    seconds: float = 20.0,
-    progress: Progress = silent,
+    graph: RoutedGraph, seconds: float = 20.0, progress: Progress = silent
 ) -> dict[Geometry, GateTimes]:
     """Times every kind of branch of a network at every shape, with and without an IF.
 
     Args:
         graph: as it is converted.
         seconds: how long to time, conversions apart.
-        progress: called with the steps done, their number, and what is being done.
 
     Raises:
         UserError: the graph is not of a DRNet.
@@ -105,47 +104,42 @@ def choose_plan(config: DRNetConfig, times: dict[Geometry, GateTimes], use: np.n
     of_place = geometries(config)
     for places in _decided_together(config):
         shares = [float(use[place]) for place in places]
-        costs = [times[of_place[i][j][k]] for i, j, k in places]
+        costs = [times[of_place[place]] for place in places]
         gated = sum(cost.expected(share) for cost, share in zip(costs, shares, strict=True))
-        weighting = sum(_weighting(config, times, place) for place in places[1:])
+        weighting = sum(_weighting(config, times, of_place[place]) for place in places[1:])
         if gated < costs[0].always + weighting:
             for place in places:
                 gates[place] = True
     return Plan(gated=gates)
 
 
-def gate_table(times: dict[Geometry, GateTimes]) -> rich.table.Table:
+def gate_table(times: dict[Geometry, GateTimes]) -> Table:
     """Makes a table with a line for each kind of branch at each shape."""
-    table = rich.table.Table(
-        title="microseconds of a branch: always run, in an IF and taken, skipped",
-        title_justify="left",
-    )
-    for name in ("branch", "channels", "stride", "height", "always", "taken", "skipped"):
-        table.add_column(name, justify="left" if name == "branch" else "right", no_wrap=True)
-    for geometry, cost in times.items():
-        microseconds = (cost.always, cost.taken, cost.skipped)
-        table.add_row(*map(str, geometry), *(f"{value:.1f}" for value in microseconds))
-    return table
+    rows = [
+        geometry_cells(geometry)
+        | {name: f"{value:.1f}" for name, value in dataclasses.asdict(cost).items()}
+        for geometry, cost in times.items()
+    ]
+    title = "microseconds of a branch: always run, in an IF and taken, skipped"
+    return cells_table(rows, title, text=["branch"])
 
 
 def _decided_together(config: DRNetConfig) -> list[list[Place]]:
     """Groups places of branches: those of a pool of one node together, every other one alone."""
     groups: dict[tuple, list[Place]] = defaultdict(list)
-    for cell in range(config.cells):
-        for connection, source in enumerate(config.sources):
-            for branch, name in enumerate(config.branches):
-                pool = isinstance(find_branch(name), Pool)
-                key = (cell, branch, "node", source) if pool else (cell, branch, "of", connection)
-                groups[key].append((cell, connection, branch))
+    for place, (name, *_) in geometries(config).items():
+        cell, connection, branch = place
+        pool = isinstance(find_branch(name), Pool)
+        key = (cell, branch, "node", config.sources[connection]) if pool else place
+        groups[key].append(place)
     return list(groups.values())
 
 
-def _weighting(config: DRNetConfig, times: dict[Geometry, GateTimes], place: Place) -> float:
+def _weighting(config: DRNetConfig, times: dict[Geometry, GateTimes], pool: Geometry) -> float:
     """Says what a further reader of a shared pool adds: a weight and an addition, as of a skip."""
-    cell, connection, branch = place
-    name, channels, stride, size = geometries(config)[cell][connection][branch]
+    _, channels, stride, height = pool
     for other in config.branches:
         if isinstance(find_branch(other), Skip) and stride == 1:
-            return times[other, channels, stride, size].always
+            return times[other, channels, stride, height].always
     # No skip to compare with. A pool is most of its own cost.
-    return times[name, channels, stride, size].always / 4
+    return times[pool].always / 4

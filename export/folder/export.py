@@ -148,11 +148,7 @@ class Export:
         return Plan(gated=gated)
 
     def check_source(self, trained: Trained) -> None:
-        """Checks that the export was made from this model.
-
-        Raises:
-            UserError: it was made from another one, or from another step of its training.
-        """
+        """Raises a UserError unless the export was made from this model at this step."""
         values = self.description
         if values["config"] != trained.model.config.to_dict():
             raise UserError(f"{self.folder} is an export of another model, {values['model']}")
@@ -164,7 +160,7 @@ class Export:
         if values["checkpoint_sha256"] != sha256(trained.checkpoint):
             raise UserError(f"{self.folder} was exported from another run: export the model again")
 
-    def check_images(self, images: Any) -> np.ndarray:
+    def check_images(self, images: Any, what: str = "images") -> np.ndarray:
         """Returns images as float32 that are of the model's size.
 
         Raises:
@@ -172,7 +168,7 @@ class Export:
         """
         size, shape = self.image_size, np.shape(images)
         if len(shape) != 4 or shape[1:] != (size, size, 3) or not shape[0]:
-            raise UserError(f"images must be [images, {size}, {size}, 3], not {list(shape)}")
+            raise UserError(f"{what} must be [images, {size}, {size}, 3], not {list(shape)}")
         return np.asarray(images, np.float32)
 
     def add_tflite(
@@ -244,11 +240,7 @@ def write_description(folder: pathlib.Path, description: dict[str, Any]) -> None
 
 
 def check_replaceable(output: pathlib.Path | str) -> None:
-    """Checks that nothing but an export, of any version, would be lost.
-
-    Raises:
-        UserError: there is something else.
-    """
+    """Raises a UserError if anything but an export, of any version, would be lost."""
     output = pathlib.Path(output)
     if output.is_dir() and not any(output.iterdir()):
         return

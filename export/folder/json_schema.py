@@ -5,7 +5,9 @@ A keyword that is not known here fails, so that nothing of a schema goes uncheck
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Callable
 from typing import Any
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -30,6 +32,16 @@ _OF_TYPE = {
     "properties": "object",
     "additionalProperties": "object",
 }
+#: Whether a value is as an argument says, and what is wrong with it otherwise.
+_CHECKS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "const": (lambda value, x: type(value) is type(x) and value == x, "is not {!r}"),
+    "enum": (lambda value, x: value in x, "is none of {}"),
+    "minimum": (operator.ge, "is less than {}"),
+    "maximum": (operator.le, "is more than {}"),
+    "minItems": (lambda value, x: len(value) >= x, "has less than {} items"),
+    "maxItems": (lambda value, x: len(value) <= x, "has more than {} items"),
+    "pattern": (lambda value, x: re.search(x, value) is not None, "does not match {}"),
+}
 _ANNOTATIONS = {"$schema", "$defs", "title", "description"}
 
 
@@ -51,11 +63,6 @@ def violations(value: Any, schema: dict, root: dict | None = None, where: str = 
             target = target[name]
         return violations(value, target, root, where)
     found: list[str] = []
-
-    def check(ok: bool, text: str) -> None:
-        if not ok:
-            found.append(f"{where}: {text}")
-
     for keyword, argument in schema.items():
         if keyword in _OF_TYPE and not isinstance(value, _TYPES[_OF_TYPE[keyword]]):
             continue
@@ -64,23 +71,12 @@ def violations(value: Any, schema: dict, root: dict | None = None, where: str = 
                 allowed = [argument] if isinstance(argument, str) else argument
                 if not any(_is_of(value, name) for name in allowed):
                     return [*found, f"{where}: is no {' or '.join(allowed)}"]
-            case "const":
-                check(type(value) is type(argument) and value == argument, f"is not {argument!r}")
-            case "enum":
-                check(value in argument, f"is none of {argument}")
-            case "minimum":
-                check(value >= argument, f"is less than {argument}")
-            case "maximum":
-                check(value <= argument, f"is more than {argument}")
-            case "minItems":
-                check(len(value) >= argument, f"has less than {argument} items")
-            case "maxItems":
-                check(len(value) <= argument, f"has more than {argument} items")
-            case "pattern":
-                check(re.search(argument, value) is not None, f"does not match {argument}")
             case "required":
-                for name in argument:
-                    check(name in value, f"lacks {name}")
+                found += [f"{where}: lacks {name}" for name in argument if name not in value]
+            case _ if keyword in _CHECKS:
+                holds, text = _CHECKS[keyword]
+                if not holds(value, argument):
+                    found.append(f"{where}: {text.format(argument)}")
             case "properties":
                 for name in argument.keys() & value.keys():
                     found += violations(value[name], argument[name], root, f"{where}.{name}")

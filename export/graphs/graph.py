@@ -21,31 +21,29 @@ OUTPUTS = ("logits", "probabilities", "selected", "flops")
 
 
 class RoutedGraph(Protocol):
-    """Describes the inference of one trained model, with folded weights as numpy arrays."""
+    """Describes the inference of one trained model, with folded weights as numpy arrays.
+
+    Attributes:
+        config: the model's architecture.
+        units: the shape of what an image can skip, as in `Routing`.
+        unit_names: what the axes of units are.
+        gateable: bool [*units], the units that are worth an IF where nothing was measured.
+        routed: whether it takes a threshold and says what it selected.
+        own_layers: the names of units that are Keras layers of a user's own.
+    """
 
     @property
-    def config(self) -> Any:
-        """Returns the model's architecture."""
-
+    def config(self) -> Any: ...
     @property
-    def units(self) -> tuple[int, ...]:
-        """Returns the shape of what an image can skip, as in `Routing`."""
-
+    def units(self) -> tuple[int, ...]: ...
     @property
-    def unit_names(self) -> tuple[str, ...]:
-        """Returns what the axes of units are."""
-
+    def unit_names(self) -> tuple[str, ...]: ...
     @property
-    def gateable(self) -> np.ndarray:
-        """Returns, bool [*units], the units that are worth an IF where nothing was measured."""
-
+    def gateable(self) -> np.ndarray: ...
     @property
-    def routed(self) -> bool:
-        """Tells whether it takes a threshold and says what it selected."""
-
+    def routed(self) -> bool: ...
     @property
-    def own_layers(self) -> tuple[str, ...]:
-        """Returns the names of units that are Keras layers of a user's own."""
+    def own_layers(self) -> tuple[str, ...]: ...
 
     def forward(self, image: tf.Tensor, threshold: Any, plan: Plan) -> dict[str, tf.Tensor]:
         """Classifies images, each with the units that it selects.
@@ -75,7 +73,9 @@ class RoutedGraph(Protocol):
     def undecided(
         self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float | None
     ) -> np.ndarray:
-        """Tells, bool [batch, *units], which decisions hang on floating-point rounding.
+        """Finds, bool [batch, *units], the decisions within 1e-5 of the threshold.
+
+        There rounding decides: another implementation may select other units.
 
         Args:
             own, scores: of the `Routing` that the Keras model gave, as arrays.
@@ -108,9 +108,5 @@ def prepared(graph: RoutedGraph) -> RoutedGraph:
 
 
 def graph_of(model: Any) -> RoutedGraph:
-    """Reads a model and applies all passes.
-
-    Raises:
-        UserError: models of its family cannot be exported.
-    """
+    """Reads a model, as `read_graph` does, and applies all passes."""
     return prepared(read_graph(model))

@@ -28,14 +28,14 @@ def dense(x: tf.Tensor, weights: Dense) -> tf.Tensor:
 
 
 def depthwise(x: tf.Tensor, weights: Depthwise, stride: int = 1) -> tf.Tensor:
-    """Convolves each channel by itself, with "same" padding."""
+    """Convolves each channel alone, with "same" padding."""
     x = _rounded(x, weights.rounding.input)
     x = tf.nn.depthwise_conv2d(x, weights.kernel, [1, stride, stride, 1], "SAME")
     return _rounded(x, weights.rounding.output)
 
 
 def depthwise_pointwise(x: tf.Tensor, weights: DepthwisePointwise, stride: int = 1) -> tf.Tensor:
-    """Convolves each channel by itself, and then the channels at each pixel."""
+    """Convolves each channel alone, and then the channels at each pixel."""
     return conv(depthwise(x, weights.depthwise, stride), weights.pointwise)
 
 

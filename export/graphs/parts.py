@@ -67,8 +67,7 @@ class DepthwisePointwise:
     def map(self, name: str, change: Change) -> DepthwisePointwise:
         """Returns what `change` makes of both."""
         return DepthwisePointwise(
-            change(f"{name}_depthwise", self.depthwise),
-            change(f"{name}_pointwise", self.pointwise),
+            change(f"{name}_depthwise", self.depthwise), change(f"{name}_pointwise", self.pointwise)
         )
 
 

@@ -47,10 +47,7 @@ class WholeModel:
         return {}
 
     def map(self, change: Change) -> NoReturn:
-        """
-        Raises:
-            UserError: always.
-        """
+        """Raises a UserError: it does not know its parts."""
         raise UserError(
             "the weights of a model without routing cannot be changed one by one: it is neither "
             "fine-tuned in int8 nor compressed"

@@ -24,7 +24,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -54,7 +53,6 @@ CALIBRATION_IMAGES = 100
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_quantization_flags(",".join(QUICK))
 
@@ -77,11 +75,7 @@ def define_quantization_flags(default: str) -> None:
 
 
 def check_quantization_flags(run: Run) -> list[str]:
-    """Reads --quantization, and checks the other flags that `quantize_from_flags` reads.
-
-    Raises:
-        UserError: a value is out of its range, or cannot be had of the model of this run.
-    """
+    """Reads --quantization, and checks the other flags that `quantize_from_flags` reads."""
     quantizations = parse_quantizations(flags.FLAGS.quantization)
     _fine_tuning()
     if INT8_QAT in quantizations:
@@ -116,13 +110,10 @@ def quantize_from_flags(trained: Trained, export: Export, quantizations: Sequenc
             seed=seed,
         )
     sizes = {kind: path.stat().st_size for kind, path in export.files.items()}
-    console = rich.console.Console()
     for kind in quantizations:
-        console.print(
+        command_line.show(
             f"{export.files[kind]}: {sizes[kind] / 1e6:.2f} MB, "
-            f"{sizes[kind] / sizes[names.FLOAT32]:.2f} of {names.TFLITE_FILE}",
-            highlight=False,
-            soft_wrap=True,
+            f"{sizes[kind] / sizes[names.FLOAT32]:.2f} of {names.TFLITE_FILE}"
         )
 
 

@@ -15,16 +15,14 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from drnet_tf.progress import Progress, silent
+from export.tflite.operators import read_model
 from export.tflite.runner import TFLiteRunner
 
 Ranges = dict[str, dict[str, np.ndarray]]
 
 
 def tensor_ranges(
-    model: bytes,
-    images: np.ndarray,
-    thresholds: Sequence[float],
-    progress: Progress = silent,
+    model: bytes, images: np.ndarray, thresholds: Sequence[float], progress: Progress = silent
 ) -> Ranges:
     """Finds the smallest and the largest value that each float32 tensor takes.
 
@@ -76,14 +74,9 @@ def tensor_ranges(
 
 def _float_tensors(model: bytes) -> Iterator[tuple[int, int, str]]:
     """Lists subgraph, index and name of the tensors that are inputs or that operators compute."""
-    root = schema.Model.GetRootAsModel(model, 0)
-    for i in range(root.SubgraphsLength()):
-        subgraph = root.Subgraphs(i)
-        computed = {subgraph.Inputs(j) for j in range(subgraph.InputsLength())}
-        for j in range(subgraph.OperatorsLength()):
-            operator = subgraph.Operators(j)
-            computed.update(operator.Outputs(k) for k in range(operator.OutputsLength()))
-        for index in sorted(computed):
-            tensor = subgraph.Tensors(index)
-            if tensor.Type() == schema.TensorType.FLOAT32:
-                yield i, index, tensor.Name().decode()
+    for i, subgraph in enumerate(read_model(model).subgraphs):
+        outputs = [index for operator in subgraph.operators for index in operator.outputs]
+        for index in sorted({*subgraph.inputs, *outputs}):
+            tensor = subgraph.tensors[index]
+            if tensor.type == schema.TensorType.FLOAT32:
+                yield i, int(index), tensor.name.decode()

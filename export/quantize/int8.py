@@ -15,14 +15,15 @@ from export.quantize.calibration import Ranges
 
 # Operators whose output has none of these names in it.
 _SCOPE = f"^(?!.*({'|'.join(SCOPES)}))"
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+#: What is computed in int8.
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _CLASSIFIER = "FULLY_CONNECTED"
 
 
 def quantize_weights(model: bytes) -> bytes:
     """Stores the weights of a float32 .tflite, but for the routers, as int8."""
     quantizer = _quantizer(model)
-    for operator in (*_CONVOLUTIONS, _CLASSIFIER):
+    for operator in (*CONVOLUTIONS, _CLASSIFIER):
         quantizer.add_weight_only_config(_SCOPE, operator, num_bits=8)
     return _quantized(quantizer)
 
@@ -34,7 +35,7 @@ def quantize_int8(model: bytes, ranges: Ranges) -> bytes:
         ranges: of its tensors, from `tensor_ranges`.
     """
     quantizer = _quantizer(model)
-    for operator in _CONVOLUTIONS:
+    for operator in CONVOLUTIONS:
         quantizer.add_static_config(_SCOPE, operator, activation_num_bits=8, weight_num_bits=8)
     # Its output is the logits: in steps of 1/256 of their range, classes would tie.
     quantizer.add_weight_only_config(_SCOPE, _CLASSIFIER, num_bits=8)

@@ -45,11 +45,7 @@ def parse_quantizations(values: Sequence[str]) -> list[str]:
 
 
 def check_tunable(run: Run) -> None:
-    """Checks that the model of a run can be fine-tuned for int8_qat.
-
-    Raises:
-        UserError: it routes nothing; only of models that do is the rounding imitated in training.
-    """
+    """Raises a UserError for a model without routing: its rounding is not imitated in training."""
     if run.family.knob is None:
         raise UserError(
             f"{INT8_QAT} is made of models with routing only, and {run.model} is of the family "
@@ -80,12 +76,10 @@ def quantize(
 
     Args:
         trained: the model that was exported.
-        export: of that model.
         quantizations: of `QUANTIZATIONS`; files of an earlier call are replaced.
         images: to calibrate int8 and int8_qat with, float32 [images, image_size, image_size, 3]
             in 0..255, of the training split.
         thresholds: to calibrate and to fine-tune with; None for `calibration_thresholds`.
-        progress: called with the steps done, their number, and what is being done.
         batches: to fine-tune with, see `fine_tune`.
         fine_tuning: how, for int8_qat.
         seed: from which the images and the batches were drawn, for model.json.
@@ -100,14 +94,10 @@ def quantize(
     quantizations = parse_quantizations(quantizations)
     if INT8_QAT in quantizations:
         check_tunable(trained.run)
-    size = export.image_size
-    pixels = np.zeros(0, np.float32) if images is None else np.asarray(images, np.float32)
-    calibrated = [kind for kind in quantizations if kind in CALIBRATED]
-    if calibrated and (pixels.shape[1:] != (size, size, 3) or not len(pixels)):
-        raise UserError(
-            f"{calibrated[0]} is calibrated with images [images, {size}, {size}, 3], not "
-            f"{list(pixels.shape)}"
-        )
+    calibrated = set(quantizations) & set(CALIBRATED)
+    pixels = np.zeros(0) if images is None else images
+    if calibrated:
+        pixels = export.check_images(pixels, "images to calibrate with")
     if thresholds is None:
         thresholds = calibration_thresholds(trained.run.family.knob)
     model, plan = export.tflite.read_bytes(), export.plan()

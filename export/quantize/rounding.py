@@ -20,12 +20,13 @@ from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
 
 from export.graphs.graph import RoutedGraph
 from export.graphs.in_float import is_in_float
 from export.graphs.parts import Dense, Depthwise, Part, Rounding
 from export.quantize.calibration import Ranges
+from export.quantize.int8 import CONVOLUTIONS
+from export.tflite.operators import operator_names, read_model
 
 Graph = TypeVar("Graph", bound=RoutedGraph)
 #: A range is not empty: what is always zero is held as zero whatever the scale.
@@ -95,23 +96,16 @@ def round_channels(kernel) -> tf.Tensor:
 
 def _convolutions(model: bytes) -> Iterator[tuple[bytes, str, str]]:
     """Reads of each convolution in a .tflite the kernel, as in a `Part`, its input and output."""
-    root = schema.Model.GetRootAs(model, 0)
-    for i in range(root.SubgraphsLength()):
-        subgraph = root.Subgraphs(i)
-        for j in range(subgraph.OperatorsLength()):
-            operator = subgraph.Operators(j)
-            code = root.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
-            if code == schema.BuiltinOperator.CONV_2D:
-                order = (1, 2, 3, 0)  # of [outputs, height, width, inputs]
-            elif code == schema.BuiltinOperator.DEPTHWISE_CONV_2D:
-                order = (1, 2, 3, 0)  # of [1, height, width, channels]
-            else:
+    root = read_model(model)
+    for subgraph in root.subgraphs:
+        names = operator_names(root, subgraph)
+        for name, operator in zip(names, subgraph.operators, strict=True):
+            if name not in CONVOLUTIONS:
                 continue
-            weights = subgraph.Tensors(operator.Inputs(1))
-            data = root.Buffers(weights.Buffer()).DataAsNumpy().view(np.float32)
-            kernel = data.reshape(weights.ShapeAsNumpy()).transpose(order)
-            source, result = (
-                subgraph.Tensors(index).Name().decode()
-                for index in (operator.Inputs(0), operator.Outputs(0))
+            source, weights, result = (
+                subgraph.tensors[index] for index in (*operator.inputs[:2], operator.outputs[0])
             )
-            yield kernel.tobytes(), source, result
+            # [outputs, height, width, inputs], of a depthwise one [1, height, width, channels].
+            data = root.buffers[weights.buffer].data.view(np.float32).reshape(weights.shape)
+            kernel = data.transpose(1, 2, 3, 0)
+            yield kernel.tobytes(), source.name.decode(), result.name.decode()

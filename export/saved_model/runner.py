@@ -64,4 +64,4 @@ class SavedModelRunner:
         arrays = {name: values[name].numpy() for name in OUTPUTS if name in values}
         if "selected" in arrays:
             arrays["selected"] = arrays["selected"] > 0.5
-        return Outputs(**{"selected": None, "flops": None} | arrays)
+        return Outputs(**arrays)

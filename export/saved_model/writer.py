@@ -53,27 +53,19 @@ def write_saved_model(graph: RoutedGraph, serving: Serving, path: pathlib.Path |
     size = graph.config.image_size
     images = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
 
-    def named(outputs):
+    inputs, default = [images], []
+    if graph.routed:
+        inputs.append(tf.TensorSpec([None], tf.float32, name="threshold"))
+        default.append(np.array([serving.default_threshold], np.float32))
+
+    # One function for all signatures: the file holds the weights once.
+    @_graph(*inputs)
+    def classify(image, threshold=None):
+        outputs = graph.forward(image, threshold, DENSE)
         names = tf.constant(list(serving.class_names))
         return outputs | {"classes": tf.gather(names, tf.argmax(outputs["logits"], axis=1))}
 
-    # One function for all signatures: the file holds the weights once.
-    if graph.routed:
-
-        @_graph(images, tf.TensorSpec([None], tf.float32, name="threshold"))
-        def classify(image, threshold):
-            return named(graph.forward(image, threshold, DENSE))
-
-        others = {WITH_THRESHOLD: classify.get_concrete_function()}
-        default: tuple[np.ndarray, ...] = (np.array([serving.default_threshold], np.float32),)
-    else:
-
-        @_graph(images)
-        def classify(image):
-            return named(graph.forward(image, None, DENSE))
-
-        others = {}
-        default = ()
+    others = {WITH_THRESHOLD: classify.get_concrete_function()} if graph.routed else {}
 
     @_graph(images)
     def classify_floats(image):

@@ -22,7 +22,6 @@ from __future__ import annotations
 import pathlib
 import time
 
-import rich.console
 from absl import flags
 
 from drnet_tf import command_line
@@ -37,7 +36,6 @@ from export.tflite.threads import worker_count
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_string("export_dir", None, "Folder of an export.")
     flags.DEFINE_string("input", None, "Folder of image files, or name of a data set.")
     flags.DEFINE_string("output", None, "File to write, ending in .csv or .parquet.")
@@ -60,9 +58,7 @@ def main() -> None:
     with ProgressBar("scoring") as bar:
         result = score(export, source, values.output, threshold, values.workers, bar.update)
     seconds = time.monotonic() - started
-    console = rich.console.Console()
-    for line in summary(result, seconds):
-        console.print(line, highlight=False, soft_wrap=True)
+    command_line.show(*summary(result, seconds))
 
 
 def summary(result: ScoreResult, seconds: float) -> list[str]:

@@ -14,7 +14,6 @@ from drnet_tf.data.fit import Fit
 from drnet_tf.errors import UserError
 from export.folder.export import Export
 from export.score.image_folder import list_images, read_image, start_decoding
-from export.score.parts import Column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +36,13 @@ class Source:
     """Gives images in a fixed order.
 
     Args:
-        column: of the table, with what names an image.
+        column: of the table, with what names an image; and its type, see `ScoreParts`.
         count: how many there are.
         fingerprint: a text that is another one where the images are.
         images: those from a number on.
     """
 
-    column: Column
+    column: tuple[str, str]
     count: int
     fingerprint: str
     images: Callable[[int], Iterator[Image]]
@@ -57,9 +56,6 @@ def folder_source(
     Args:
         image_size, fit: see `read_image`.
         class_names: a file in a folder with one of these names has it as its label.
-
-    Raises:
-        UserError: there are none.
     """
     paths = list_images(folder)
     start_decoding()
@@ -75,16 +71,12 @@ def folder_source(
     digest = hashlib.sha256("\0".join(paths).encode(errors="surrogateescape")).hexdigest()
     fingerprint = f"{pathlib.Path(folder).resolve()} {digest}"
     return Source(
-        Column("path", "string"), len(paths), fingerprint, lambda first: map(image, paths[first:])
+        ("path", "string"), len(paths), fingerprint, lambda first: map(image, paths[first:])
     )
 
 
 def dataset_source(images: EvaluationImages, name: str, split: str) -> Source:
-    """Gives the images of a split of a data set.
-
-    Raises:
-        DataError: there is no such split.
-    """
+    """Gives the images of a split of a data set."""
 
     def from_number(first: int) -> Iterator[Image]:
         index = 0
@@ -94,7 +86,7 @@ def dataset_source(images: EvaluationImages, name: str, split: str) -> Source:
                     yield Image(str(index), images.class_names[label], _constant(image))
                 index += 1
 
-    return Source(Column("index", "int64"), images.count(split), f"{name} {split}", from_number)
+    return Source(("index", "int64"), images.count(split), f"{name} {split}", from_number)
 
 
 def _constant(pixels: np.ndarray) -> Callable[[], np.ndarray]:
@@ -102,17 +94,7 @@ def _constant(pixels: np.ndarray) -> Callable[[], np.ndarray]:
 
 
 def open_source(name: str, data_dir: str | None, split: str, export: Export) -> Source:
-    """Opens the images for a model: those of a folder that is there, else of a data set.
-
-    Args:
-        name: of the folder or the data set.
-        data_dir: folder of prepared data sets.
-        split: of a data set.
-        export: of the model.
-
-    Raises:
-        UserError: there is neither.
-    """
+    """Opens the images to classify with an export: of a folder of that name, else of a data set."""
     if pathlib.Path(name).is_dir():
         return folder_source(name, export.image_size, export.fit, export.class_names)
     if name.startswith((".", "/", "~")) and not name.endswith(".npz"):

@@ -17,7 +17,7 @@ import io
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drnet_tf.errors import UserError
@@ -29,29 +29,17 @@ _JOB_FILE = "job.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
-    """Describes a column of the table.
-
-    Args:
-        name: its heading.
-        kind: its type in Parquet, a name of pyarrow: "string", "float32", "int64".
-    """
-
-    name: str
-    kind: str
-
-
-@dataclasses.dataclass(frozen=True)
 class ScoreParts:
     """Keeps the parts of one output file.
 
     Args:
         output: the file, ending in .csv or .parquet.
-        columns: of the table.
+        columns: of the table, from headings to types in Parquet by their names in pyarrow:
+            "string", "float32", "int64".
     """
 
     output: pathlib.Path
-    columns: tuple[Column, ...]
+    columns: dict[str, str]
 
     @property
     def folder(self) -> pathlib.Path:
@@ -81,7 +69,7 @@ class ScoreParts:
                 if changed := [key for key in job if other.get(key) != job[key]]:
                     raise UserError(
                         f"{self.folder} holds parts of a table with another {', '.join(changed)}: "
-                        "remove it to begin anew, or give another --output"
+                        "remove it to start over, or give another --output"
                     )
             write_text(path, json.dumps(job, indent=1) + "\n")
             yield
@@ -92,8 +80,11 @@ class ScoreParts:
         except ValueError:
             values = None
         if not isinstance(values, dict):
-            raise UserError(f"{path} is damaged: remove {self.folder} to begin anew")
+            raise self._damaged(path)
         return values
+
+    def _damaged(self, path: pathlib.Path) -> UserError:
+        return UserError(f"{path} is damaged: remove {self.folder} to start over")
 
     def has(self, part: int) -> bool:
         return self._file(part).is_file()
@@ -114,8 +105,7 @@ class ScoreParts:
             if self.output.suffix == PARQUET:
                 self._join_parquet(parts, temporary)
             else:
-                header = [column.name for column in self.columns]
-                _join_csv(header, map(self._file, range(parts)), temporary)
+                _join_csv(self.columns, map(self._file, range(parts)), temporary)
         errors = [self._file(part, ".errors") for part in range(parts)]
         count = sum(1 for path in errors for _ in _read_csv(path))
         if count:
@@ -127,16 +117,12 @@ class ScoreParts:
         return count
 
     def rows(self, part: int) -> Iterator[dict[str, str]]:
-        """Reads the rows of a part by column; numbers are text still.
-
-        Raises:
-            UserError: it is damaged.
-        """
+        """Reads the rows of a part, which must be whole, by column; numbers are text still."""
         path = self._file(part)
         for row in _read_csv(path):
             if len(row) != len(self.columns):
-                raise UserError(f"{path} is damaged: remove {self.folder} to begin anew")
-            yield dict(zip((column.name for column in self.columns), row, strict=True))
+                raise self._damaged(path)
+            yield dict(zip(self.columns, row, strict=True))
 
     def _file(self, part: int, kind: str = "") -> pathlib.Path:
         return self.folder / f"{part:06}{kind}{CSV}"
@@ -145,16 +131,13 @@ class ScoreParts:
         import pyarrow
         import pyarrow.parquet
 
-        schema = pyarrow.schema(
-            [(column.name, pyarrow.type_for_alias(column.kind)) for column in self.columns]
-        )
+        kinds = self.columns.items()
+        schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in kinds])
         read = {"string": str, "float32": float, "int64": int}
 
         def values(row: dict[str, str]) -> dict[str, Any]:
             # An empty field is no value: a label that is not known.
-            return {
-                c.name: read[c.kind](row[c.name]) if row[c.name] else None for c in self.columns
-            }
+            return {name: read[kind](row[name]) if row[name] else None for name, kind in kinds}
 
         with pyarrow.parquet.ParquetWriter(path, schema) as writer:
             for part in range(parts):
@@ -163,11 +146,7 @@ class ScoreParts:
 
 
 def check_output(output: pathlib.Path) -> None:
-    """Checks the name of a table.
-
-    Raises:
-        UserError: it does not end in .csv or .parquet.
-    """
+    """Raises a UserError unless the name of a table ends in .csv or .parquet."""
     if output.suffix not in (CSV, PARQUET):
         raise UserError(f"{output} must end in {CSV} or {PARQUET}")
 
@@ -183,7 +162,7 @@ def _read_csv(path: pathlib.Path) -> Iterator[list[str]]:
         yield from csv.reader(file)
 
 
-def _join_csv(header: Sequence[str], files, path: pathlib.Path) -> None:
+def _join_csv(header: Iterable[str], files, path: pathlib.Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as joined:
         joined.write(_csv_text([tuple(header)]))
         for file in files:

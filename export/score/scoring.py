@@ -11,20 +11,20 @@ from export.folder import names
 from export.folder.export import Export
 from export.score.image_folder import UnreadableImage
 from export.score.image_sources import Image, Source
-from export.score.parts import Column, ScoreParts, check_output
+from export.score.parts import ScoreParts, check_output
 from export.score.route_text import route_text
 from export.tflite.runner import Outputs, TFLiteRunner
 from export.tflite.threads import in_threads, worker_count
 
 PART = 1000
 
-_COLUMNS = (
-    Column("class", "string"),
-    Column("probability", "float32"),
-    Column("macs", "int64"),
-    Column("route", "string"),
-    Column("label", "string"),
-)
+_COLUMNS = {
+    "class": "string",
+    "probability": "float32",
+    "macs": "int64",
+    "route": "string",
+    "label": "string",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def score(
             return None, (image.name, str(error))
         return _row(image, outputs, export), None
 
-    parts = ScoreParts(output, (source.column, *_COLUMNS))
+    parts = ScoreParts(output, dict([source.column]) | _COLUMNS)
     job = {
         "model": export.description["files"][names.TFLITE_FILE]["sha256"],
         "images": source.fingerprint,

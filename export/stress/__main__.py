@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
 from drnet_tf.errors import UserError
+from drnet_tf.evaluation.tables import cells_table
 from drnet_tf.flags import require_flags
 from drnet_tf.progress import ProgressBar
 from export.folder.export import Export
@@ -32,37 +32,27 @@ SUMMARY = (
 )
 
 
-def result_table(results: Sequence[StressResult]) -> rich.table.Table:
+def result_table(results: Sequence[StressResult]) -> Table:
     """Makes a table with a line for each file."""
-    first = results[0]
-    table = rich.table.Table(
-        title=f"{first.inputs:,} random inputs, {first.invocations:,} invocations; "
-        "NaN: no finite answer",
-        title_justify="left",
-    )
-    table.add_column("file", no_wrap=True)
-    for name in (
-        *("failed", f"NaN where\n{BEYOND}", f"NaN where\n{NOT_FINITE}"),
-        *("memory\nMB", "growth\nkB", "bound\nkB"),
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(
-            result.file,
-            str(result.failed),
-            *(
-                f"{result.unanswered[kind]} of {result.images[kind]}"
+    rows = [
+        {
+            "file": result.file,
+            "failed": str(result.failed),
+            **{
+                f"NaN where\n{kind}": f"{result.unanswered[kind]} of {result.images[kind]}"
                 for kind in (BEYOND, NOT_FINITE)
-            ),
-            f"{result.memory / 1e6:.1f}",
-            f"{result.growth / 1e3:.0f}",
-            f"{allowed_growth(result.invocations) / 1e3:.0f}",
-        )
-    return table
+            },
+            "memory\nMB": f"{result.memory / 1e6:.1f}",
+            "growth\nkB": f"{result.growth / 1e3:.0f}",
+            "bound\nkB": f"{allowed_growth(result.invocations) / 1e3:.0f}",
+        }
+        for result in results
+    ]
+    runs = f"{results[0].inputs:,} random inputs, {results[0].invocations:,} invocations"
+    return cells_table(rows, f"{runs}; NaN: no finite answer", text=["file"])
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     flags.DEFINE_string("export_dir", None, "Folder of an export.")
     flags.DEFINE_integer("inputs", 10_000, "Random inputs for each file.", lower_bound=1)
     flags.DEFINE_integer(
@@ -77,10 +67,10 @@ def main() -> None:
     export = Export.open(values.export_dir)
     with ProgressBar("stress") as bar:
         results = stress(export, values.inputs, values.invocations, values.seed, bar.update)
-    rich.console.Console().print(result_table(results))
+    command_line.show(result_table(results))
     if faults := [fault for result in results for fault in result.faults]:
         raise UserError("; ".join(faults))
-    rich.console.Console().print(SUMMARY, highlight=False, soft_wrap=True)
+    command_line.show(SUMMARY)
 
 
 if __name__ == "__main__":

@@ -80,9 +80,6 @@ def stress(
 
     Returns:
         A result for each file.
-
-    Raises:
-        UserError: a file ended its process.
     """
     files = export.files
     if export.fixed_file is not None:

@@ -6,7 +6,6 @@ of its own: the delegate looks at one subgraph at a time, so it takes the same n
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from ai_edge_litert import schema_py_generated as schema
@@ -62,40 +61,30 @@ def _changed(value, **changes):
 def _count(model: bytes, nodes: int) -> int:
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
-    details = [
-        _Node(node["op_name"], tuple(node["inputs"]), tuple(node["outputs"]))
-        for node in interpreter._get_ops_details()
-    ]
+    details = interpreter._get_ops_details()
     # What a delegate took over stays in the list, and the delegate's own nodes follow.
     producers = {
         output: i
         for i, node in enumerate(details[:nodes])
-        for output in node.outputs
+        for output in node["outputs"]
         if output >= 0
     }
     taken: set[int] = set()
     for node in details[nodes:]:
-        if node.name == _DELEGATE:
+        if node["op_name"] == _DELEGATE:
             _collect(node, details, producers, taken)
     return len(taken)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Node:
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-
 def _collect(
-    delegate: _Node, details: Sequence[_Node], producers: dict[int, int], taken: set[int]
+    delegate: dict, details: Sequence[dict], producers: dict[int, int], taken: set[int]
 ) -> None:
     """Adds the nodes between the inputs and the outputs of a delegate's node."""
-    waiting = list(delegate.outputs)
+    waiting = list(delegate["outputs"])
     while waiting:
         tensor = waiting.pop()
         node = producers.get(tensor)
-        if tensor in delegate.inputs or node is None or node in taken:
+        if tensor in delegate["inputs"] or node is None or node in taken:
             continue
         taken.add(node)
-        waiting += details[node].inputs
+        waiting += list(details[node]["inputs"])

@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export.tflite.child_answer import answer
 from export.tflite.delegation import delegated_nodes
-from export.tflite.operators import count_operators, not_builtin
+from export.tflite.operators import count_operators, not_builtin, read_model
 
 _IDENTIFIER = b"TFL3"  # at byte 4 of every file
 _TYPES = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
@@ -76,18 +76,12 @@ class ModelFacts:
     weight_bytes: int
     file_bytes: int
 
-    @property
-    def ifs(self) -> int:
-        return self.operators.get("IF", 0)
-
-    @property
-    def delegated_share(self) -> float:
-        return self.delegated / self.nodes if self.nodes else 0.0
-
     def to_dict(self) -> dict[str, Any]:
+        """Returns the fields, `ifs`, and `delegated_share`, of the nodes."""
+        share = round(self.delegated / self.nodes, 4) if self.nodes else 0.0
         return dataclasses.asdict(self) | {
-            "ifs": self.ifs,
-            "delegated_share": round(self.delegated_share, 4),
+            "ifs": self.operators.get("IF", 0),
+            "delegated_share": share,
         }
 
 
@@ -108,76 +102,62 @@ def model_facts(model: bytes) -> ModelFacts:
 
 
 def _facts(model: bytes) -> ModelFacts:
-    root = schema.Model.GetRootAsModel(model, 0)
+    root = read_model(model)
     operators = count_operators(model)
-    subgraphs = [root.Subgraphs(i) for i in range(root.SubgraphsLength())]
     known = [
-        (count, subgraph.OperatorsLength())
-        for count, subgraph in zip(delegated_nodes(model), subgraphs, strict=True)
+        (count, len(subgraph.operators))
+        for count, subgraph in zip(delegated_nodes(model), root.subgraphs, strict=True)
         if count is not None
     ]
     return ModelFacts(
-        signatures=_signatures(root, subgraphs),
-        subgraphs=len(subgraphs),
+        signatures=_signatures(root),
+        subgraphs=len(root.subgraphs),
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
         not_builtin=tuple(not_builtin(operators)),
         delegated=sum(count for count, _ in known),
         nodes=sum(nodes for _, nodes in known),
-        weight_bytes=_weight_bytes(root, subgraphs),
+        weight_bytes=_weight_bytes(root),
         file_bytes=len(model),
     )
 
 
-def _weight_bytes(root, subgraphs) -> int:
+def _weight_bytes(root: schema.ModelT) -> int:
     """Counts the bytes of the buffers of tensors, each once; other buffers are metadata."""
-    numbers = {
-        subgraph.Tensors(i).Buffer()
-        for subgraph in subgraphs
-        for i in range(subgraph.TensorsLength())
-    }
-    buffers = [root.Buffers(i) for i in numbers]
+    numbers = {tensor.buffer for subgraph in root.subgraphs for tensor in subgraph.tensors}
+    buffers = [root.buffers[number] for number in numbers]
     # In a file of more than 2 GB they lie behind the flatbuffer and have their size in a field.
-    return sum(max(buffer.DataLength(), buffer.Size()) for buffer in buffers)
+    return sum(max(0 if b.data is None else len(b.data), b.size) for b in buffers)
 
 
-def _signatures(root, subgraphs) -> tuple[Signature, ...]:
-    found = []
-    for i in range(root.SignatureDefsLength()):
-        signature = root.SignatureDefs(i)
-        subgraph = subgraphs[signature.SubgraphIndex()]
-        ends = []
-        for length, get in (
-            (signature.InputsLength(), signature.Inputs),
-            (signature.OutputsLength(), signature.Outputs),
-        ):
-            ends.append(
-                _sorted(
-                    _tensor(subgraph, get(j).TensorIndex(), get(j).Name().decode())
-                    for j in range(length)
-                )
-            )
-        found.append(Signature(signature.SignatureKey().decode(), *ends))
-    if found:
-        return tuple(found)
-    main = subgraphs[0]
-    inputs = _sorted(_tensor(main, main.Inputs(j)) for j in range(main.InputsLength()))
-    outputs = _sorted(_tensor(main, main.Outputs(j)) for j in range(main.OutputsLength()))
-    return (Signature("", inputs, outputs),)
+def _signatures(root: schema.ModelT) -> tuple[Signature, ...]:
+    def described(ends, subgraph) -> tuple[TensorFacts, ...]:
+        named = {end.name.decode(): subgraph.tensors[end.tensorIndex] for end in ends or ()}
+        return tuple(_tensor(name, named[name]) for name in sorted(named))
+
+    def unnamed(indices, subgraph) -> tuple[TensorFacts, ...]:
+        tensors = [subgraph.tensors[index] for index in indices]
+        return tuple(_tensor(t.name.decode(), t) for t in sorted(tensors, key=lambda t: t.name))
+
+    if not root.signatureDefs:
+        main = root.subgraphs[0]
+        return (Signature("", unnamed(main.inputs, main), unnamed(main.outputs, main)),)
+    return tuple(
+        Signature(
+            signature.signatureKey.decode(),
+            *(
+                described(ends, root.subgraphs[signature.subgraphIndex])
+                for ends in (signature.inputs, signature.outputs)
+            ),
+        )
+        for signature in root.signatureDefs
+    )
 
 
-def _sorted(tensors) -> tuple[TensorFacts, ...]:
-    return tuple(sorted(tensors, key=lambda tensor: tensor.name))
-
-
-def _tensor(subgraph, index: int, name: str | None = None) -> TensorFacts:
-    tensor = subgraph.Tensors(index)
+def _tensor(name: str, tensor: schema.TensorT) -> TensorFacts:
     # A signature of the shape is there where a size may vary.
-    if tensor.ShapeSignatureLength():
-        shape = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
-    else:
-        shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
-    type_name = _TYPES[tensor.Type()].lower()
-    return TensorFacts(name or tensor.Name().decode(), tuple(map(int, shape)), type_name)
+    shapes = [shape for shape in (tensor.shapeSignature, tensor.shape) if shape is not None]
+    shape = next((tuple(map(int, shape)) for shape in shapes if len(shape)), ())
+    return TensorFacts(name, shape, _TYPES[tensor.type].lower())
 
 
 if __name__ == "__main__":

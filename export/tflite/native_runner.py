@@ -60,11 +60,7 @@ def library_folder() -> pathlib.Path:
 
 
 def require_compiler(compiler: str = COMPILER) -> None:
-    """Checks that there is a compiler of that name.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Raises a UserError unless there is a compiler of that name."""
     if not shutil.which(compiler):
         raise UserError(f"a C compiler is needed, and there is no {compiler} (Debian: gcc)")
 
@@ -112,9 +108,6 @@ def run_native(
         threshold: T; None for a model without routing.
         under: a command that runs it, such as an emulator, with its options.
         repeats: how often each image is classified.
-
-    Raises:
-        UserError: the program fails.
     """
     with tempfile.NamedTemporaryFile() as file:
         np.ascontiguousarray(images, np.float32).tofile(file.name)

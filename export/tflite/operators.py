@@ -1,4 +1,4 @@
-"""What operators a .tflite file consists of."""
+"""Reads a .tflite file as objects, and the operators that it consists of."""
 
 from __future__ import annotations
 
@@ -11,27 +11,37 @@ _NAMES = {
 }
 
 
-def count_operators(model: bytes) -> collections.Counter[str]:
-    """Counts how often each operator occurs, over all subgraphs.
+def read_model(model: bytes) -> schema.ModelT:
+    """Reads a file as objects with the fields of the TFLite schema; subgraphs have lists."""
+    root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    for subgraph in root.subgraphs:
+        for name in ("inputs", "outputs", "tensors", "operators"):
+            values = getattr(subgraph, name)
+            setattr(subgraph, name, [] if values is None else list(values))
+    return root
+
+
+def operator_names(model: schema.ModelT, subgraph: schema.SubGraphT) -> list[str]:
+    """Names the operators of a subgraph, in their order.
 
     Builtin operators have their name in the TFLite schema, such as "IF" or "CONV_2D"; others are
     "custom:" and their own.
     """
-    root = schema.Model.GetRootAsModel(model, 0)
     names = []
-    for i in range(root.OperatorCodesLength()):
-        code = root.OperatorCodes(i)
+    for operator in subgraph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
         # Files of old converters have the code in the first field only.
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        custom = code.CustomCode()
-        names.append(f"custom:{custom.decode()}" if custom else _NAMES[builtin])
-    counts: collections.Counter[str] = collections.Counter()
-    for i in range(root.SubgraphsLength()):
-        subgraph = root.Subgraphs(i)
-        counts.update(
-            names[subgraph.Operators(j).OpcodeIndex()] for j in range(subgraph.OperatorsLength())
-        )
-    return counts
+        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+        names.append(f"custom:{code.customCode.decode()}" if code.customCode else _NAMES[builtin])
+    return names
+
+
+def count_operators(model: bytes) -> collections.Counter[str]:
+    """Counts how often each operator occurs, over all subgraphs, by its name."""
+    root = read_model(model)
+    return collections.Counter(
+        name for subgraph in root.subgraphs for name in operator_names(root, subgraph)
+    )
 
 
 def not_builtin(counts: collections.Counter[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Running another program for what it prints."""
+"""Runs another program for what it prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run_program(command: Sequence[str]) -> str:
         raise UserError(f"{command[0]} cannot be run: {error}") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        # LiteRT goes on to log after the error.
+        # LiteRT logs more after the error.
         errors = [line for line in lines if line.startswith("error:")] or lines
         name = pathlib.Path(command[0]).name
         raise UserError(f"{name} ended with status {done.returncode}: {errors[-1]}")

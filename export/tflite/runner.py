@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,10 +105,14 @@ class TFLiteRunner:
 
     def run_all(self, images: np.ndarray, threshold: float | None = None) -> Outputs:
         """Classifies every image of [images, image_size, image_size, 3]."""
-        results = [self.run(image, threshold) for image in images]
-        # All files have the outputs in front; those behind them are there in all results or none.
-        names = [name for name, value in vars(results[0]).items() if value is not None]
-        return Outputs(*(np.stack([getattr(each, name) for each in results]) for name in names))
+        return joined([self.run(image, threshold) for image in images], np.stack)
+
+
+def joined(parts: Sequence[Outputs], join: Callable[[Sequence[np.ndarray]], Any]) -> Outputs:
+    """Joins the outputs of one model, such as by np.stack."""
+    fields = zip(*(vars(part).values() for part in parts), strict=True)
+    values: list[Any] = [None if arrays[0] is None else join(arrays) for arrays in fields]
+    return Outputs(*values)
 
 
 def _interpreter(model: pathlib.Path | str | bytes | Interpreter, num_threads: int) -> Interpreter:

@@ -1,4 +1,4 @@
-"""One interpreter a thread: how many images are run through LiteRT on all cores.
+"""Runs many images through LiteRT on all cores, with one interpreter per thread.
 
 An invocation holds no lock of Python, so threads do what processes would, without a TensorFlow of
 their own each. One interpreter with several threads would not: the operators of these networks are

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -97,14 +96,7 @@ class Block:
         return 1e3 * np.array([np.median(values) for values in self.seconds])
 
 
-class Timed(Protocol):
-    """Describes what takes turns."""
-
-    def run(self) -> None:
-        """Does and times some dozens of invocations."""
-
-
-def take_turns(blocks: Sequence[Timed], seconds: float, progress: Progress) -> None:
+def take_turns(blocks: Sequence[Block | TimedGraph], seconds: float, progress: Progress) -> None:
     """Runs all blocks one after the other, again and again.
 
     Args:

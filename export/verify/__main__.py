@@ -11,62 +11,52 @@ the FLOPs that an export reports are not those of its selection in the cost tabl
 
 from __future__ import annotations
 
-import rich.console
-import rich.table
 from absl import flags
+from rich.table import Table
 
 from drnet_tf import command_line
-from drnet_tf.data.evaluation_images import first_images
 from drnet_tf.errors import UserError
-from drnet_tf.evaluation.trained import open_run_images
+from drnet_tf.evaluation.tables import cells_table, threshold_text
 from drnet_tf.flags import define_thresholds_flag, read_thresholds
 from drnet_tf.progress import ProgressBar
-from export.flags import define_export_flags, open_export
+from export.flags import define_export_flags, open_export, open_test_images
 from export.verify.verification import VerifyReport, verify
 
 
-def report_table(report: VerifyReport) -> rich.table.Table:
+def report_table(report: VerifyReport) -> Table:
     """Makes a table with a line for each comparison."""
-    table = rich.table.Table(title="against the Keras model", title_justify="left")
-    for name in ("T", "model", "images", "compared", "borderline", "flipped", "logits", ""):
-        # Names of signatures go on in a second line where the terminal is narrow.
-        table.add_column(
-            name, justify="left" if name in ("model", "") else "right", overflow="fold"
-        )
-    for row in report.comparisons:
-        table.add_row(
-            "" if row.threshold is None else f"{row.threshold:g}",
-            row.runtime,
-            str(row.images),
-            str(row.compared),
-            str(row.borderline),
-            str(row.flipped),
-            f"{row.logits_error:.0e}",
-            "DIFFERS" if row.differences else "equal",
-        )
-    return table
+    rows = [
+        {
+            "T": threshold_text(compared.threshold),
+            "model": compared.runtime,
+            "images": str(compared.images),
+            "compared": str(compared.compared),
+            "borderline": str(compared.borderline),
+            "flipped": str(compared.flipped),
+            "logits": f"{compared.logits_error:.0e}",
+            "": "DIFFERS" if compared.differences else "equal",
+        }
+        for compared in report.comparisons
+    ]
+    return cells_table(rows, "against the Keras model", text=["model", ""])
 
 
 def define_flags() -> None:
-    """Defines the flags of this command."""
     define_export_flags()
     define_thresholds_flag()
     flags.DEFINE_integer("images", 100, "How many test images to use, the first ones.")
 
 
 def main() -> None:
-    values = flags.FLAGS
     trained, export = open_export()
     thresholds = read_thresholds(trained.run.family)
-    images = first_images(open_run_images(trained.run, values.data_dir), "test", values.images)
+    images = open_test_images(trained)
     with ProgressBar("verifying") as bar:
         report = verify(trained, export, images, thresholds, bar.update)
-    console = rich.console.Console()
-    console.print(report_table(report))
+    command_line.show(report_table(report))
     if not report.ok:
         raise UserError("; ".join(report.differences))
-    for line in report.summary:
-        console.print(line, highlight=False, soft_wrap=True)
+    command_line.show(*report.summary)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import tensorflow as tf
 from drnet_tf.data.decoding import fitted
 from drnet_tf.errors import UserError
 from drnet_tf.models.cost import CostTable
-from drnet_tf.models.family import RoutedModel, Routing
+from drnet_tf.models.family import RoutedModel
 from drnet_tf.progress import Progress, silent
 from drnet_tf.runs.workdir import Trained
 from export.folder.export import Export
 from export.graphs.graph import read_graph
 from export.saved_model.runner import ENCODED, WITHOUT_THRESHOLD, SavedModelRunner
-from export.tflite.runner import Outputs, TFLiteRunner
+from export.tflite.runner import Outputs, TFLiteRunner, joined
 
 #: Largest difference of a logit, relative to the largest logit of the image, or of a probability.
 TOLERANCE = 1e-4
@@ -122,7 +122,6 @@ def verify(
     """Compares an export with the Keras model that it was made from.
 
     Args:
-        export: of that model.
         images: float32 [images, image_size, image_size, 3] in 0..255.
         thresholds: values of T; one None for a model without routing.
         progress: called with the comparisons done, their number, and what was compared.
@@ -229,7 +228,11 @@ class _KerasRunner:
 
         def classify(images, threshold=None):
             logits, routing = model(images, threshold=threshold)
-            return logits, tf.nn.softmax(logits), routing if self._routed else None
+            outputs = [logits, tf.nn.softmax(logits)]
+            if not self._routed:
+                return outputs, (), {}
+            own = {name: value for name, value in routing.own.items() if value is not None}
+            return [*outputs, routing.selected, routing.macs], routing.scores, own
 
         size = model.config.image_size
         signature = [tf.TensorSpec([None, size, size, 3], tf.float32)]
@@ -242,37 +245,15 @@ class _KerasRunner:
         self, images: np.ndarray, threshold: float | None
     ) -> tuple[Outputs, Any, dict[str, np.ndarray]]:
         """Classifies images, and returns the outputs, the scores, and what `Routing.own` has."""
-        routings: list[Routing] = []
-
-        def run(batch):
-            given = [tf.constant(threshold, tf.float32)] if self._routed else []
-            logits, probabilities, routing = self._classify(tf.constant(batch), *given)
-            outputs = logits.numpy(), probabilities.numpy()
-            if routing is None:
-                return Outputs(*outputs, selected=None, flops=None)
-            routings.append(keras.tree.map_structure(_to_numpy, routing))
-            return Outputs(*outputs, routings[-1].selected, routings[-1].macs)
-
-        outputs = _in_batches(run, images)
-        if not routings:
-            return outputs, None, {}
-        own = {
-            name: np.concatenate([routing.own[name] for routing in routings])
-            for name, value in routings[0].own.items()
-            if value is not None
-        }
-        return outputs, np.concatenate([routing.scores for routing in routings]), own
+        given = [tf.constant(threshold, tf.float32)] if self._routed else []
+        parts = [self._classify(tf.constant(batch), *given) for batch in _batches(images)]
+        outputs, scores, own = keras.tree.map_structure(lambda *of: np.concatenate(of), *parts)
+        return Outputs(*outputs), scores, own
 
 
-def _to_numpy(tensor: tf.Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.numpy()
+def _batches(images: np.ndarray) -> list[np.ndarray]:
+    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
 
 
 def _in_batches(run: Callable[[np.ndarray], Outputs], images: np.ndarray) -> Outputs:
-    parts = [run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-
-    def joined(name: str) -> Any:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return Outputs(**{field.name: joined(field.name) for field in dataclasses.fields(Outputs)})
+    return joined([run(batch) for batch in _batches(images)], np.concatenate)

@@ -16,11 +16,8 @@ def test_every_branch_has_the_latency_of_its_geometry(tmp_path):
     assert steps[-1][0] == steps[-1][1]
     assert table.units.shape == (CONFIG.cells, CONFIG.connections, len(CONFIG.branches))
     latencies = {}
-    for cell, connections in enumerate(geometries(CONFIG)):
-        for connection, row in enumerate(connections):
-            for branch, geometry in enumerate(row):
-                latency = table.units[cell, connection, branch]
-                assert latencies.setdefault(geometry, latency) == latency
+    for place, geometry in geometries(CONFIG).items():
+        assert latencies.setdefault(geometry, table.units[place]) == table.units[place]
     assert latency_lines(table).row_count == len(latencies)
     path = tmp_path / "latency.json"
     path.write_text(json.dumps(table.to_dict()))
@@ -32,9 +29,11 @@ def test_every_branch_has_the_latency_of_its_geometry(tmp_path):
 
 def test_geometries_are_those_of_the_cells():
     # A normal cell of 16 x 16, then two reduction cells; the last node reads the one before it.
-    strides = [[row[0][2] for row in cell] for cell in geometries(CONFIG)]
-    heights = [[row[0][3] for row in cell] for cell in geometries(CONFIG)]
-    channels = [{row[0][1] for row in cell} for cell in geometries(CONFIG)]
+    of_place, connections = geometries(CONFIG), range(CONFIG.connections)
+    rows = [[of_place[cell, c, 0] for c in connections] for cell in range(CONFIG.cells)]
+    strides = [[geometry[2] for geometry in row] for row in rows]
+    heights = [[geometry[3] for geometry in row] for row in rows]
+    channels = [{geometry[1] for geometry in row} for row in rows]
     reads_a_node = [source >= 2 for pair in CONFIG.node_inputs for source in pair]
     assert strides[0] == [1] * CONFIG.connections and heights[0] == [16] * CONFIG.connections
     assert strides[1] == [1 if later else 2 for later in reads_a_node]

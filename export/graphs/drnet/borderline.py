@@ -1,4 +1,4 @@
-"""Which selections of branches hang on floating-point rounding."""
+"""Finds the selections of branches that rounding decides."""
 
 from __future__ import annotations
 

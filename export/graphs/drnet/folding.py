@@ -14,19 +14,22 @@ from export.graphs.parts import Conv, Dense, Depthwise, DepthwisePointwise, Sepa
 
 def read_weights(model: DRNet) -> DRNetGraph:
     """Reads a Keras model whose variables are all there, and folds its normalization."""
-    stem: Any = model.stem
-    if model.config.stem == "cifar":
-        stem_layers = [(stem.convolution, stem.norm)]
-    else:
-        stem_layers = list(zip(stem.convolutions, stem.norms, strict=True))
     return DRNetGraph(
         config=model.config,
-        stem=tuple(fold(_array(conv.kernel), *_moments(norm)) for conv, norm in stem_layers),
+        stem=tuple(fold(_array(conv.kernel), *_moments(norm)) for conv, norm in stem_layers(model)),
         cells=tuple(_read_cell(cell) for cell in model.cells),
         classifier=_read_dense(model.classifier.dense),
         temperature=float(_array(model.temperature)),
         cost=model.cost,
     )
+
+
+def stem_layers(model: DRNet) -> list[tuple[Any, Any]]:
+    """Lists the convolutions of the stem with the normalization behind each, first to last."""
+    stem: Any = model.stem
+    if model.config.stem == "cifar":
+        return [(stem.convolution, stem.norm)]
+    return list(zip(stem.convolutions, stem.norms, strict=True))
 
 
 def _read_cell(cell) -> Cell:

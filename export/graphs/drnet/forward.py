@@ -30,7 +30,6 @@ class DRNetGraph(Network):
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Returns (cells, connections, branches)."""
         return self.cost.units
 
     @property
@@ -45,7 +44,6 @@ class DRNetGraph(Network):
 
     @property
     def own_layers(self) -> tuple[str, ...]:
-        """Returns the names of the branches that are Keras layers of a user's own."""
         pairs = [pair for cell in self.cells for pair in cell.layers]
         return tuple(sorted({self.config.branches[branch] for _, branch in pairs}))
 
@@ -65,7 +63,7 @@ class DRNetGraph(Network):
     def undecided(
         self, own: dict[str, np.ndarray], scores: np.ndarray, threshold: float | None
     ) -> np.ndarray:
-        """Tells which selections hang on rounding; see `RoutedGraph`."""
+        """Finds decisions within rounding of the threshold; see `RoutedGraph`."""
         assert threshold is not None
         return borderline(own["recalibrated"], threshold)
 

@@ -21,28 +21,27 @@ Geometry = tuple[str, int, int, int]
 Place = tuple[int, int, int]
 
 
-def geometries(config: DRNetConfig) -> list[list[list[Geometry]]]:
-    """Lists the geometry of every branch, [cells][connections][branches]."""
-    return [
-        [
-            [
-                (name, cell.channels, cell.stride(source), cell.height(source))
-                for name in config.branches
-            ]
-            for source in config.sources
-        ]
-        for cell in config.cell_geometry
-    ]
+def geometries(config: DRNetConfig) -> dict[Place, Geometry]:
+    """Finds the geometry of every branch."""
+    return {
+        (i, j, k): (name, cell.channels, cell.stride(source), cell.height(source))
+        for i, cell in enumerate(config.cell_geometry)
+        for j, source in enumerate(config.sources)
+        for k, name in enumerate(config.branches)
+    }
 
 
 def first_places(config: DRNetConfig) -> dict[Geometry, Place]:
     """Finds every geometry of a network once, with a place where it occurs."""
     places: dict[Geometry, Place] = {}
-    for i, cell in enumerate(geometries(config)):
-        for j, connection in enumerate(cell):
-            for k, geometry in enumerate(connection):
-                places.setdefault(geometry, (i, j, k))
+    for place, geometry in geometries(config).items():
+        places.setdefault(geometry, place)
     return places
+
+
+def geometry_cells(geometry: Geometry) -> dict[str, str]:
+    """Returns how tables show a geometry, by column."""
+    return dict(zip(("branch", "channels", "stride", "height"), map(str, geometry), strict=True))
 
 
 def next_to_nothing() -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 
 from drnet_tf.layers.batch_norm import BatchNorm
 from drnet_tf.models.drnet.network import DRNet
+from export.graphs.drnet.folding import stem_layers
 from export.graphs.drnet.forward import DRNetGraph
 from export.graphs.drnet.network import Cell, Router
 from export.graphs.parts import Conv, Dense
@@ -19,18 +18,10 @@ def write_weights(model: DRNet, network: DRNetGraph) -> None:
 
     A normalization then adds the bias and does nothing else, so that folding it again gives the
     same float32 numbers. The auxiliary head keeps its weights; no inference uses it.
-
-    Raises:
-        ValueError: the network is of another architecture, or has branches of one's own.
     """
     if network.config != model.config or network.own_layers:
         raise ValueError("the network is of another architecture, or has branches of one's own")
-    stem: Any = model.stem
-    if model.config.stem == "cifar":
-        stem_layers = [(stem.convolution, stem.norm)]
-    else:
-        stem_layers = list(zip(stem.convolutions, stem.norms, strict=True))
-    for (layer, norm), conv in zip(stem_layers, network.stem, strict=True):
+    for (layer, norm), conv in zip(stem_layers(model), network.stem, strict=True):
         _write_conv(layer, norm, conv)
     for layer, cell in zip(model.cells, network.cells, strict=True):
         _write_cell(layer, cell)
@@ -48,15 +39,10 @@ def _write_cell(layer, cell: Cell) -> None:
         stack = layer.separable_convs[str(group)]
         for i, norm in enumerate(stack.norm):
             weights = [cell.separable[key][i] for key in members]
+            depthwise = [w.depthwise.kernel for w in weights]
             for size, kernels in stack.depthwise[i].items():
                 kernels.assign(
-                    np.stack(
-                        [
-                            w.depthwise.kernel
-                            for w in weights
-                            if len(w.depthwise.kernel) == int(size)
-                        ]
-                    )
+                    np.stack([kernel for kernel in depthwise if len(kernel) == int(size)])
                 )
             stack.pointwise[i].assign(np.stack([w.pointwise.kernel[0, 0] for w in weights]))
             _set_norm(norm, np.stack([w.pointwise.bias for w in weights]))

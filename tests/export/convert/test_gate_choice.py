@@ -21,12 +21,7 @@ MAX_POOL, _, SEP_3X3, _, SKIP = range(5)
 
 def times_of(config: DRNetConfig, **by_branch: GateTimes) -> dict[Geometry, GateTimes]:
     cheap = GateTimes(always=2, taken=5, skipped=3)
-    return {
-        geometry: by_branch.get(geometry[0], cheap)
-        for cell in geometries(config)
-        for connection in cell
-        for geometry in connection
-    }
+    return {geometry: by_branch.get(geometry[0], cheap) for geometry in geometries(config).values()}
 
 
 @pytest.mark.parametrize("share, gated", [(0.0, True), (0.5, True), (0.85, False), (1.0, False)])
@@ -63,7 +58,7 @@ def test_every_geometry_is_measured_with_and_without_an_if():
         seconds=0.0,
         progress=lambda *step: steps.append(step),
     )
-    assert set(times) == {g for cell in geometries(config) for row in cell for g in row}
+    assert set(times) == set(geometries(config).values())
     assert steps[-1][0] == steps[-1][1]
     assert gate_table(times).row_count == len(times)
     # A branch that runs in an IF takes longer than one that is skipped.
