@@ -32,7 +32,10 @@ class CellGeometry:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CellGeometry:
         """Makes the geometry of a dictionary, which may have lists for tuples."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**fields)
 
     @property
     def factorized(self) -> bool:
