@@ -5,7 +5,7 @@
 runs the Keras model, the SavedModel (both in batches) and the .tflite (image by image) on test
 images and several thresholds, and the SavedModel's other signatures at its default one. It fails if
 any branch is selected differently than in Keras, if logits or probabilities are not close, or if
-the FLOPs that an export reports are not those of its selection in the cost table. Decisions within
+the MACs that an export reports are not those of its selection in the cost table. Decisions within
 1e-5 of the threshold, where rounding decides, are counted separately.
 """
 

@@ -39,7 +39,7 @@ class Comparison:
         borderline: decisions within rounding of the threshold.
         flipped: those of them that came out differently; what follows from them is not compared.
         wrong_selections: other decisions that differ from Keras.
-        wrong_flops: images whose FLOPs are not those of their selection.
+        wrong_macs: images whose MACs are not those of their selection.
         logits_error: largest difference relative to the image's largest logit.
         probabilities_error: largest difference.
     """
@@ -51,7 +51,7 @@ class Comparison:
     borderline: int
     flipped: int
     wrong_selections: int
-    wrong_flops: int
+    wrong_macs: int
     logits_error: float
     probabilities_error: float
 
@@ -61,8 +61,8 @@ class Comparison:
         found = []
         if self.wrong_selections:
             found.append(f"{self.wrong_selections} units are selected differently")
-        if self.wrong_flops:
-            found.append(f"the FLOPs of {self.wrong_flops} images are not of their selection")
+        if self.wrong_macs:
+            found.append(f"the MACs of {self.wrong_macs} images are not of their selection")
         for name in ("logits", "probabilities"):
             error = getattr(self, f"{name}_error")
             if not error <= TOLERANCE:
@@ -105,7 +105,7 @@ class VerifyReport:
         close = sum(comparison.borderline for comparison in self.comparisons)
         flipped = sum(comparison.flipped for comparison in self.comparisons)
         return [
-            f"{agreed} at {thresholds} thresholds: the same branches and FLOPs, logits within "
+            f"{agreed} at {thresholds} thresholds: the same branches and MACs, logits within "
             f"{error:.0e}",
             f"{close} decisions are within rounding of the threshold, {flipped} of them came out "
             "differently",
@@ -189,7 +189,7 @@ def compare(
     """
     images = len(expected.logits)
     compared = np.ones(images, bool)
-    borderline = flipped = wrong_selections = wrong_flops = 0
+    borderline = flipped = wrong_selections = wrong_macs = 0
     if close is not None:
         differing = np.asarray(expected.selected != actual.selected)
         at_border = differing & close
@@ -202,7 +202,7 @@ def compare(
         borderline = int(close.sum())
         flipped = int((at_border & ~behind).sum())
         wrong_selections = int((differing & ~close & ~behind).sum())
-        wrong_flops = int((flops != actual.flops).sum())
+        wrong_macs = int((flops != actual.flops).sum())
     scale = np.abs(expected.logits).max(axis=1, keepdims=True)
     logits_error = np.abs(actual.logits - expected.logits) / np.maximum(scale, 1e-30)
     probabilities_error = np.abs(actual.probabilities - expected.probabilities)
@@ -214,7 +214,7 @@ def compare(
         borderline=borderline,
         flipped=flipped,
         wrong_selections=wrong_selections,
-        wrong_flops=wrong_flops,
+        wrong_macs=wrong_macs,
         logits_error=float(logits_error[compared].max(initial=0)),
         probabilities_error=float(probabilities_error[compared].max(initial=0)),
     )

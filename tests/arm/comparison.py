@@ -129,8 +129,8 @@ def problems(comparison: Comparison) -> list[str]:
     found = []
     if comparison.wrong_selections:
         found.append(f"{comparison.wrong_selections} branches are selected differently")
-    if comparison.wrong_flops:
-        found.append(f"the FLOPs of {comparison.wrong_flops} images are not of their selection")
+    if comparison.wrong_macs:
+        found.append(f"the MACs of {comparison.wrong_macs} images are not of their selection")
     if not comparison.compared:
         found.append("no logits could be compared: every image has a decision that came out apart")
     error = max(comparison.logits_error, comparison.probabilities_error)
@@ -165,5 +165,5 @@ def compare_native(
         if abs(results[i].probability - probability) > TOLERANCE:
             found.append(f"image {i}: {results[i].probability:.6f}, not {probability:.6f}")
         if results[i].flops != expected.flops[i]:
-            found.append(f"image {i}: {results[i].flops} FLOPs, not {expected.flops[i]:.0f}")
+            found.append(f"image {i}: {results[i].flops} MACs, not {expected.flops[i]:.0f}")
     return [f"C program, {text}" for text in found]

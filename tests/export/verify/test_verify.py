@@ -92,7 +92,7 @@ def test_every_kind_of_difference_is_found(exported, images):
     selected[0, 1, 2, 3] ^= True
     flops = model.cost.of_selection(selected)[1].astype(np.float32)
     assert "selected differently" in differences(selected=selected, flops=flops)[0]
-    assert "FLOPs of 12 images" in differences(flops=expected.flops + 2)[0]
+    assert "MACs of 12 images" in differences(flops=expected.flops + 2)[0]
     assert "logits differ" in differences(logits=expected.logits + np.float32("nan"))[0]
     assert "probabilities differ" in differences(probabilities=expected.probabilities + 1e-3)[0]
 
