@@ -39,7 +39,7 @@ from export.tflite.converter import to_tflite
 from export.tflite.runner import TFLiteRunner
 from export.tflite.timing import Block, take_turns
 
-PEER, ALL = "MobileNetV2 1.0x", "DRNet, all branches, no IF"
+PEER, ALL = "MobileNetV2 1.0x", "all units, no IF"
 PEER_MODEL = "mobilenet_v2.cifar10"
 IMAGE_SIZE = TASKS["cifar10"].image_size
 
@@ -82,7 +82,7 @@ def compare(
         blocks[ALL] = Block.of(dense, knob.everything, images)
         macs[ALL] = trained.model.cost.total.macs
     for threshold in thresholds:
-        name = trained.run.model if threshold is None else f"DRNet routed, T = {threshold:g}"
+        name = trained.run.model if threshold is None else f"routed, T = {threshold:g}"
         outputs = routed.run_all(images, threshold)
         macs[name] = trained.model.cost.total.macs
         if outputs.selected is not None:

@@ -18,6 +18,7 @@ from drnet_tf.models.objective import Resource
 from drnet_tf.models.registry import build_from_config
 from drnet_tf.progress import ProgressBar
 from drnet_tf.runs.checkpoints import Checkpoint, latest_checkpoint
+from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.workdir import MODEL_FILE, RUN_FILE, Run, claimed
 from drnet_tf.training import loop
 from drnet_tf.training.backend_parts import backend_part
@@ -120,12 +121,12 @@ def _display(title: str, placement: Placement) -> ProgressBar:
 def _with_latencies(workdir: str, run: Run) -> Run:
     """Adds the table of latencies that the settings name, else that of the run in the workdir."""
     settings, resources = run.settings, run.family.resources
+    if not resources and settings.resource != Settings().resource:
+        raise UserError(f"{run.model} has no routing: --resource has no effect on it; leave it out")
     if resources and settings.resource not in resources:
         raise UserError(f"--resource must be one of {', '.join(resources)} for {run.model}")
     if settings.resource != "latency":
         return run
-    if not resources:
-        raise UserError(f"{run.model} has no routing: --resource has no effect on it; leave it out")
     if settings.latency_table:
         table = LatencyTable.read(settings.latency_table, run.config)
         return dataclasses.replace(run, latencies=table.to_dict())

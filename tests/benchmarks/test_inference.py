@@ -30,7 +30,7 @@ def test_every_graph_is_timed_beside_the_peer(export_of_32, monkeypatch):
     images = images_of(trained.model.config, 2)
     rows = inference.compare(trained, export, images, [0.0, 1.0], seconds=0.0)
     names = [row["name"] for row in rows]
-    assert names == [inference.PEER, inference.ALL, "DRNet routed, T = 0", "DRNet routed, T = 1"]
+    assert names == [inference.PEER, inference.ALL, "routed, T = 0", "routed, T = 1"]
     assert rows[0]["ratio"] == 1
     for row in rows:
         assert 0 < row["median_ms"] <= row["p90_ms"]

@@ -12,6 +12,7 @@ from drnet_tf.models.cost import expected_resource
 from drnet_tf.models.drnet.architecture import DRNetConfig
 from drnet_tf.models.drnet.recipe import Recipe
 from drnet_tf.models.latencies import LatencyTable
+from drnet_tf.models.registry import model_config
 from drnet_tf.runs.settings import Settings
 from drnet_tf.runs.telemetry import read_epochs
 from drnet_tf.runs.workdir import Run
@@ -121,3 +122,11 @@ def test_a_run_trains_with_latency_and_keeps_its_table(tmp_path, data_dir):
     assert run(workdir, data_dir, None) == steps, "the run has its own table"
     with pytest.raises(UserError, match="another table of latencies"):
         run(workdir, data_dir, write(tmp_path, fixed=101.0))
+
+
+@pytest.mark.parametrize("resource", ["params", "latency"])
+def test_a_resource_is_refused_where_nothing_routes(tmp_path, resource):
+    name = "mobilenet_v2_w035.digits"
+    run = Run(name, model_config(name), "digits", settings=Settings(resource=resource))
+    with pytest.raises(UserError, match="has no routing: --resource has no effect"):
+        train(str(tmp_path), run)
