@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import keras
 
 from drnet_tf.models.family import Objective
@@ -9,7 +11,7 @@ from drnet_tf.models.schedules import Optimization
 from drnet_tf.training.feeds import Feed
 
 
-class Step:
+class Step(abc.ABC):
     """Holds what a step trains. Each backend has a `TrainingStep` that does it, of this class.
 
     Calling it with a batch of the feed, of which this process has its share, the `StepValues` and
@@ -43,9 +45,9 @@ class Step:
         set_by_schedule = {id(variable) for variable in model.controls.values()}
         self.weight_variables = [w for w in model.weights if id(w) not in set_by_schedule]
 
-    def sync(self) -> None:
+    def sync(self) -> None:  # noqa: B027, not abstract: where the variables are the state
         """Writes the state to the variables of model and optimizer."""
 
+    @abc.abstractmethod
     def weights(self) -> list:
         """Returns the values of `weight_variables`; the next step may give their memory away."""
-        raise NotImplementedError
