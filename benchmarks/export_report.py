@@ -1,6 +1,7 @@
 """Writes all figures of an export to one document, measured in one run.
 
-    python -m benchmarks.export_report --workdir=RUN --export_dir=EXPORT --output=docs/NAME.md
+    python -m benchmarks.export_report --workdir=RUN --export_dir=EXPORT \\
+        --output=docs/results/NAME.md
 
 Accuracy by threshold, latency beside MobileNetV2, beside the dense graph and beside static graphs,
 loading and memory, every .tflite beside float32 on the whole test set, instruction counts, and

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from drnet_tf.layers import BRANCHES
+from tests import source_tree
 from tests.source_tree import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -64,3 +65,18 @@ def test_commands_and_files_that_are_named_exist(path):
         assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
     for name in re.findall(r"`((?:drnet_tf|export|benchmarks|configs|docs|tests)/[^`*\s]*)`", text):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *sorted(ROOT.glob("configs/*.flags")),
+        *(ROOT / path for path in source_tree.python_files(*source_tree.PACKAGES)),
+    ],
+    ids=_name,
+)
+def test_files_that_sources_name_exist(path):
+    folders = "|".join((*source_tree.PACKAGES, "configs", "docs"))
+    named = rf"(?<![\w/.])((?:{folders})/[\w/]+\.(?:py|md|flags|csv|c|json))\b"
+    for name in re.findall(named, path.read_text(encoding="utf-8")):
+        assert "NAME." in name or (ROOT / name).exists(), name

@@ -157,12 +157,12 @@ def verify(
     cases = [(threshold, images, runtimes) for threshold in thresholds]
     cases.append((default, whole_numbers, signatures))
     cases.append((default, seen.astype(np.float32), encoded))
-    undecided = read_graph(trained.model).undecided
+    graph = read_graph(trained.model) if export.knob else None
     keras_model = _KerasRunner(trained.model)
     comparisons = []
     for threshold, pixels, runners in cases:
         expected, scores, own = keras_model.run_all(pixels, threshold)
-        close = None if threshold is None else undecided(own, scores, threshold)
+        close = None if graph is None else graph.undecided(own, scores, threshold)
         for name, run in runners.items():
             comparisons.append(
                 compare(name, threshold, expected, run(threshold), close, trained.model.cost)
